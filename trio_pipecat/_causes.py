@@ -1,0 +1,23 @@
+"""Why something failed, in the words of whoever knew first: libraries wrap the system's errors."""
+
+import os
+import ssl
+
+
+def root_cause(error: BaseException) -> str:
+    """Return the text of the first cause of `error` that the system or TLS gave."""
+    reason: BaseException | None = error
+    seen: set[int] = set()
+    while reason is not None and id(reason) not in seen:
+        seen.add(id(reason))
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return f"certificate refused: {reason.verify_message}"
+        if isinstance(reason, ssl.SSLError):
+            return f"TLS failed: {reason.reason or reason}"
+        if isinstance(reason, OSError) and reason.errno is not None and reason.errno > 0:
+            return os.strerror(reason.errno)
+        if isinstance(reason, BaseExceptionGroup):
+            reason = reason.exceptions[0]
+        else:
+            reason = reason.__cause__ or reason.__context__
+    return str(error) or type(error).__name__

@@ -1,0 +1,521 @@
+"""The engine of a session: the one task that starts the bot, opens the link and reads it.
+
+Theory of operation
+-------------------
+The driver starts the bot, opens the link, asks for ``bot-ready`` and reads until the end. What it
+reads goes through `ClientProtocol`, and what comes out goes into the streams of whoever reads. It
+never raises what can be expected: it puts down how the session ended (`_finish`, the one place),
+wakes everyone, and the next call of each is told (`_block` decides what).
+
+Whoever ends the session first decides why it ended: `_ending` is set once. There are three ways to
+the end, and each goes through the driver:
+
+* the link ends, and `_read` finds out;
+* something here ends it (a fatal error, a deadline, a slow reader, a function that failed): the
+  reading is stopped, and the driver says goodbye;
+* the client hangs up (`hang_up`): it says goodbye in the task that leaves the block, and the driver
+  finds the link ended.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Any, Final, NoReturn
+
+import attrs
+import trio
+
+from ._block import Block
+from ._causes import root_cause
+from ._errors import (
+    BotNotReadyError,
+    ConnectionLostError,
+    FatalBotError,
+    MessageTooLargeError,
+    PipecatError,
+    ProtocolError,
+    ReadyTimeoutError,
+    SlowReaderError,
+    StartBotError,
+    TransportStartError,
+)
+from ._events import (
+    AudioStarted,
+    BotConnected,
+    BotDisconnected,
+    BotStarted,
+    Connected,
+    Disconnected,
+    ProtocolMismatch,
+    StateChanged,
+)
+from ._functions import FunctionCalls
+from ._lifecycle import Lifecycle
+from ._messages import BotInterrupted, BotMessage, BotReady, Error, Event, MalformedMessage
+from ._options import SessionOptions
+from ._params import ConnectParams, StartedBot, without_secrets
+from ._protocol import ClientProtocol, Outgoing
+from ._service import Services
+from ._state import EndReason, SessionEnd, Side, State
+from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
+from ._targets import Plan
+from .audio import AudioChunk
+from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
+
+logger: Final = logging.getLogger("trio_pipecat")
+
+#: How long a bot that has reported a fatal error may take to leave by itself, in seconds. Pipecat
+#: needs about ten milliseconds, and says its last words meanwhile.
+_LAST_WORDS: Final = 0.25
+
+
+@attrs.frozen(kw_only=True)
+class Ending:
+    """Why a session is ending: decided before it is over, by whoever is first."""
+
+    reason: EndReason
+    first: Side
+    error: Callable[[SessionEnd], BaseException] | None = None
+    #: Is the error for whoever waits for a result? A failed function's is the whole block's.
+    raise_to_waiters: bool = True
+
+
+class Driver(StreamOwner):
+    """One session's engine. `run` is its task; `Session` is its face."""
+
+    def __init__(self, plan: Plan, options: SessionOptions) -> None:
+        self.plan = plan
+        self.options = options
+        self.lifecycle = Lifecycle()
+        self.protocol = ClientProtocol(options.about)
+        self.functions = FunctionCalls(self)
+        self.started: StartedBot | None = plan.started
+        self.params: ConnectParams | None = plan.params
+        self.end: SessionEnd | None = None
+        self.finished = trio.Event()
+        #: Wakes whoever waits for a state, at every change and at the end.
+        self.changed = trio.lowlevel.ParkingLot()
+        self.backlog = Backlog(self, options.event_buffer)
+        self.services: Services
+        self.block: Block
+        self._event_streams: list[EventStream[Any] | Backlog] = [self.backlog]
+        self._audio_streams: list[AudioStream] = []
+        self._link: Transport | None = None
+        self._link_scope = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._stage = "connect"
+        self._ending: Ending | None = None
+        self._last_state = State.IDLE
+        self._seen = 0
+        self._last_type: str | None = None
+        self._audio_format: tuple[int, int] | None = None
+        self._waiters: set[trio.Event] = set()
+        self._woke = False
+
+    @property
+    def state(self) -> State:
+        """Where the session is."""
+        return self.lifecycle.state
+
+    # -- the task --
+
+    async def run(self) -> None:
+        """Hold the session, from its start to its end; then see the body off."""
+        with self._link_scope:
+            try:
+                ending = await self._converse()
+            except PipecatError as error:
+                ending = _startup_failure(error)
+            except OSError as error:  # of a connector that is not ours
+                failure = TransportStartError(self._stage, root_cause(error))
+                failure.__cause__ = error
+                ending = _startup_failure(failure)
+            self._ending = self._ending or ending
+        if self._finish():
+            await self.block.see_off(self._streams, self.options.disconnect_timeout)
+
+    async def _converse(self) -> Ending:
+        if self.plan.start is not None:
+            self._enter(State.AUTHENTICATING)
+            self.started = await self.plan.start()
+            self.params = self.started.params
+            self._enter(State.AUTHENTICATED)
+            answer = without_secrets(self.started.answer)
+            self.emit(BotStarted(answer=answer, at=trio.current_time()))
+        params = self.params
+        if params is None:
+            raise StartBotError("the bot was started without an address")
+        connect = self.plan.connector_for(params)
+        self._enter(State.CONNECTING)
+        with trio.move_on_after(self.options.connect_timeout) as opening:
+            async with connect(params, self._link_options()) as link:
+                opening.deadline = float("inf")
+                self._link = link
+                self._enter(State.CONNECTED)
+                self.emit(Connected(at=trio.current_time()))
+                ending = await self._read(link)
+                if link.end is None:
+                    await self._say_goodbye(link)
+                return ending
+        raise TransportStartError(
+            self._stage, f"the link was not open after {self.options.connect_timeout:g} s"
+        )
+
+    def _link_options(self) -> LinkOptions:
+        options = self.options
+        return LinkOptions(
+            headers=self.plan.upgrade_headers,
+            origin=options.origin,
+            token_in=options.token_in,
+            allow_insecure_token=options.allow_insecure_token,
+            ssl_context=options.ssl_context,
+            ping_interval=options.ping_interval,
+            ping_timeout=options.ping_timeout,
+            grace=options.disconnect_timeout,
+            max_message_size=options.max_message_size,
+            max_receive_size=options.max_receive_size,
+            on_stage=self._note_stage,
+        )
+
+    def _note_stage(self, stage: str) -> None:
+        self._stage = stage
+
+    async def _say_goodbye(self, link: Transport) -> None:
+        if self.state is not State.DISCONNECTING:
+            self._enter(State.DISCONNECTING)
+        with trio.move_on_after(self.options.disconnect_timeout):
+            await link.aclose()
+
+    # -- reading --
+
+    async def _read(self, link: Transport) -> Ending:
+        """Read until the link has ended, or the reading was stopped; return why."""
+        self._reading.deadline = trio.current_time() + self.options.ready_timeout
+        with self._reading:
+            try:
+                if link.speaks_rtvi:
+                    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                        for text in self.protocol.hello().texts:
+                            await link.send_message(text)
+                while True:
+                    item = await link.receive()
+                    self._receive(item, link)
+                    if self._woke:
+                        # Whoever was woken goes on before the next event, and can wait for that.
+                        self._woke = False
+                        await trio.lowlevel.checkpoint()
+            except trio.EndOfChannel:
+                return self._ending or self._ending_of(link)
+        return self._ending or Ending(
+            reason="startup_failed", first="client", error=self._ready_timeout
+        )
+
+    def _ready_timeout(self, end: SessionEnd) -> ReadyTimeoutError:
+        return ReadyTimeoutError(
+            self.options.ready_timeout, end.last_state, self._last_type, self._seen
+        )
+
+    def _ending_of(self, link: Transport) -> Ending:
+        """Say what it means that the link has ended."""
+        closed = link.end
+        first: Side = "network" if closed is None else closed.first
+        detail = "" if closed is None else closed.detail
+        if not self.lifecycle.reached(State.READY):
+            who = "the link broke" if first == "network" else "the bot closed the link"
+            detail = detail or f"{who} before it was ready"
+            return Ending(reason="startup_failed", first=first, error=_lost(detail))
+        if closed is not None and closed.orderly and first != "client":
+            return Ending(reason="bot", first=first)
+        known = {1009: "a message was too large", 1011: "the server failed", 1012: "it restarts"}
+        code = 1006 if closed is None else closed.code
+        detail = detail or known.get(code, "it broke" if code == 1006 else "the bot closed it")
+        return Ending(reason="connection_lost", first=first, error=_lost(detail))
+
+    def _receive(self, item: Incoming, link: Transport) -> None:
+        now = trio.current_time()
+        self._seen += 1
+        if self._seen == 1:
+            self.emit(BotConnected(at=now))
+            if not link.speaks_rtvi:
+                self._become_ready(BotReady(at=now))
+        if isinstance(item, AudioChunk):
+            self._receive_audio(item, now)
+            return
+        events: list[Event]
+        if isinstance(item, str):
+            try:
+                events = self.protocol.receive(item, at=now)
+            except ProtocolError as error:
+                events = [MalformedMessage(reason=str(error), raw=item, at=now)]
+        elif isinstance(item, Interruption):
+            self._flush_audio()
+            events = self.protocol.receive_interruption(at=now)
+        elif isinstance(item, Undecodable):
+            events = [MalformedMessage(reason=item.detail, raw=item.raw, at=now)]
+        for event in events:
+            self._handle(event)
+
+    def _receive_audio(self, chunk: AudioChunk, now: float) -> None:
+        self._last_type = "audio"
+        format_ = (chunk.sample_rate, chunk.num_channels)
+        if format_ != self._audio_format:
+            self._audio_format = format_
+            rate, channels = format_
+            self.emit(AudioStarted(sample_rate=rate, num_channels=channels, at=now))
+        for stream in self._audio_streams:
+            stream.put(chunk)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, BotMessage):
+            self._last_type = _type_of(event)
+        self.emit(event)
+        match event:
+            case BotReady() if event is self.protocol.bot_ready:
+                self._become_ready(event)
+            case BotInterrupted():
+                self._flush_audio()
+            case Error(fatal=True):
+                self._end(
+                    Ending(reason="fatal_error", first="bot", error=_fatal(event.error)),
+                    in_seconds=_LAST_WORDS,
+                )
+            case ProtocolMismatch():
+                logger.warning("RTVI versions do not match: %s", event.detail)
+            case _:
+                self.functions.notice(event)
+
+    def _become_ready(self, event: BotReady) -> None:
+        if self.state is State.CONNECTED and self._ending is None:
+            self.protocol.bot_ready = event
+            self._reading.deadline = float("inf")
+            self._enter(State.READY)
+
+    def _flush_audio(self) -> None:
+        for stream in self._audio_streams:
+            stream.flush()
+
+    # -- ending --
+
+    def fail(self, error: Exception) -> None:
+        """End the session with an error of the client's own code, which leaves the block."""
+        self._end(
+            Ending(reason="client", first="client", error=lambda end: error, raise_to_waiters=False)
+        )
+
+    def _end(self, ending: Ending, *, in_seconds: float = 0) -> None:
+        """Stop reading, and have the driver say goodbye."""
+        if self._ending is not None or self.end is not None:
+            return
+        if ending.reason == "fatal_error" and not self.lifecycle.reached(State.READY):
+            ending = attrs.evolve(ending, reason="startup_failed")
+        self._ending = ending
+        if in_seconds:
+            self._reading.deadline = trio.current_time() + in_seconds
+        else:
+            self._reading.cancel()
+
+    async def hang_up(self, reason: EndReason) -> None:
+        """End the session from here: say goodbye, and wait until the driver has finished.
+
+        Cancelling closes the link without waiting for the other side's goodbye.
+        """
+        if self.finished.is_set():
+            return
+        self._ending = self._ending or Ending(reason=reason, first="client")
+        if self.state is not State.DISCONNECTING:
+            self._enter(State.DISCONNECTING)
+        try:
+            if self._link is not None:
+                with trio.move_on_after(self.options.disconnect_timeout):
+                    await self._link.aclose()
+                    await self.finished.wait()
+        finally:
+            self._link_scope.cancel()
+        await self.finished.wait()
+
+    async def farewell(self, error: BaseException | None) -> None:
+        """The body has left: end what it has running, and hang up."""
+        self.block.leave()
+        self.functions.cancel_all()
+        await self.hang_up("cancelled" if _is_cancellation(error) else "client")
+
+    def finish_abandoned(self) -> None:
+        """Finish a session whose driver was stopped before it could."""
+        bug = self.services.failure
+        if self.end is None and self._ending is None and bug is not None:
+            self._ending = Ending(reason="client", first="client", error=lambda end: bug)
+        self._finish()
+
+    def _finish(self) -> bool:
+        """Put down how the session ended, and tell everyone. Return whether the body must end."""
+        if self.end is not None:
+            return False
+        ending = self._ending or Ending(reason="client", first="client")
+        closed = None if self._link is None else self._link.end
+        end = SessionEnd(
+            reason=ending.reason,
+            last_state=self._last_state,
+            first=ending.first,
+            code=None if closed is None else closed.code,
+            text="" if closed is None else closed.text,
+        )
+        error = None if ending.error is None else ending.error(end)
+        self.end = end = attrs.evolve(end, error=error)
+        logger.debug("session ended: %s", end)
+        left_by_bot = end.reason in ("bot", "fatal_error", "connection_lost")
+        if left_by_bot or (closed is not None and closed.first != "client"):
+            self.emit(BotDisconnected(end=end, at=trio.current_time()))
+        self._enter(State.DISCONNECTED)
+        self.emit(Disconnected(end=end, at=trio.current_time()))
+        for stream in self._streams():
+            stream.finish()
+        cancel = self.options.disconnect_on_bot_disconnect if left_by_bot else end.error is not None
+        ends = self.block.end(end, cancel=cancel, raise_to_waiters=ending.raise_to_waiters)
+        for waiter in self._waiters:
+            waiter.set()
+        self.finished.set()
+        self.changed.unpark_all()
+        return ends
+
+    def _enter(self, state: State) -> None:
+        previous = self.lifecycle.enter(state)
+        logger.debug("session: %s -> %s", previous, state)
+        if state not in (State.DISCONNECTING, State.DISCONNECTED):
+            self._last_state = state
+        self.emit(StateChanged(state=state, previous=previous, at=trio.current_time()))
+        self.changed.unpark_all()
+        self._woke = True
+
+    # -- streams --
+
+    def emit(self, event: Event) -> None:
+        """Give an event to everyone who reads events."""
+        for stream in tuple(self._event_streams):
+            stream.put(event)
+
+    def stream_woke(self) -> None:
+        """A reader of events was waiting, and has one now."""
+        self._woke = True
+
+    def add_stream(self, stream: EventStream[Any] | AudioStream) -> None:
+        """Fill `stream` from now on."""
+        if self.end is not None:
+            stream.finish()
+        elif isinstance(stream, AudioStream):
+            self._audio_streams.append(stream)
+        else:
+            self._event_streams.append(stream)
+
+    def _streams(self) -> Iterator[Stream[Any]]:
+        return chain(self._event_streams, self._audio_streams)
+
+    def stream_moved(self) -> None:
+        """A reader came back for more and found nothing, or left."""
+        self.block.moved()
+
+    async def stream_over(self) -> None:
+        """A reader found its stream over."""
+        await self.block.over()
+
+    def stream_overflowed(self, stream: Stream[Any], limit: int) -> bool:
+        """A reader let its stream run full. Return whether there is anything left to end."""
+        if self.end is not None:
+            return False
+        name = stream.describe()
+        self._end(
+            Ending(
+                reason="client",
+                first="client",
+                error=lambda end: SlowReaderError(end, reader=name, limit=limit),
+            )
+        )
+        return True
+
+    def stream_closed(self, stream: Stream[Any]) -> None:
+        """Nobody wants this stream any more."""
+        for streams in (self._event_streams, self._audio_streams):
+            with suppress(ValueError):
+                streams.remove(stream)  # type: ignore[arg-type]  # it is in one of them
+
+    # -- sending, and waiting for answers --
+
+    async def send(self, encode: Callable[[], Outgoing]) -> str:
+        """Send what `encode` makes, once the bot is ready; return its id.
+
+        Cancelling: a message is sent whole or not at all.
+        """
+        link = await self.open_link()
+        outgoing = encode()
+        size = outgoing.size
+        if size > link.max_message_size:
+            raise MessageTooLargeError(size, link.max_message_size)
+        with self.block.waiting():
+            try:
+                for text in outgoing.texts:
+                    await link.send_message(text)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.link_broke()
+        return outgoing.id
+
+    async def open_link(self) -> Transport:
+        """Return the link that may be sent on.
+
+        Raises:
+            BotNotReadyError: the bot is not ready.
+            SessionEndedError: there is none any more.
+        """
+        if self.state in (State.DISCONNECTING, State.DISCONNECTED):
+            await self.link_broke()
+        if self._link is None or self.state is not State.READY:
+            raise BotNotReadyError(self.state)
+        return self._link
+
+    async def link_broke(self) -> NoReturn:
+        """A send found the link ended: wait until the driver knows too, then tell the caller."""
+        with self.block.waiting():
+            await self.finished.wait()
+            await self.block.tell()
+
+    def add_waiter(self) -> trio.Event:
+        """Return an event that is set at the end, if nobody sets it before."""
+        waiter = trio.Event()
+        if self.end is not None:
+            waiter.set()
+        self._waiters.add(waiter)
+        return waiter
+
+    def wake(self, waiter: trio.Event) -> None:
+        """Set a waiter, and let its task go on before the next event."""
+        waiter.set()
+        self._woke = True
+
+    def remove_waiter(self, waiter: trio.Event) -> None:
+        """This one waits no more."""
+        self._waiters.discard(waiter)
+
+
+def _startup_failure(error: PipecatError) -> Ending:
+    first: Side = "bot" if getattr(error, "status", None) is not None else "network"
+    return Ending(reason="startup_failed", first=first, error=lambda end: error)
+
+
+def _lost(detail: str) -> Callable[[SessionEnd], BaseException]:
+    return lambda end: ConnectionLostError(end, detail)
+
+
+def _fatal(error: str) -> Callable[[SessionEnd], BaseException]:
+    return lambda end: FatalBotError(end, error)
+
+
+def _type_of(event: BotMessage) -> str:
+    """Return what to call a message in an error: its wire type."""
+    if isinstance(event, MalformedMessage):
+        return f"{event.type or 'no message'} (malformed: {event.reason})"
+    return event.TYPE or str(getattr(event, "type", "unknown"))
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_cancellation, error.exceptions))
+    return isinstance(error, trio.Cancelled)

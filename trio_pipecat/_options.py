@@ -1,0 +1,170 @@
+"""Every keyword of `open_session`, in one place, checked before anything is tried."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from ssl import SSLContext
+from typing import Any, TypedDict, get_args
+
+import attrs
+
+from ._errors import InvalidParamsError
+from ._messages import AboutClient
+from ._params import TokenPlace
+from ._version import __version__
+from ._wire import Json
+from .transports._abc import Connector
+
+
+class SessionKeywords(TypedDict, total=False):
+    """The keywords of `open_session` and `PipecatClient`. Times are in seconds, sizes in bytes."""
+
+    #: Where to start a bot: an ``http(s)://`` address that is POSTed to.
+    endpoint: str | None
+    #: Where a bot is listening: a ``ws(s)://`` address.
+    ws_url: str | None
+    #: Where a bot takes WebRTC offers: an ``http(s)://`` address.
+    webrtc_url: str | None
+    #: What lets us in. Pipecat's tokens are good for one connection, within five minutes.
+    token: str | None
+    #: The JSON object that the start request carries (or the WebRTC offer).
+    request_data: Mapping[str, Json] | None
+    #: HTTP headers of the start request; of the WebSocket upgrade where there is no start request.
+    headers: Mapping[str, str] | None
+    #: The wire: ``"websocket"``, ``"webrtc"``, or a connector of your own.
+    transport: str | Connector | None
+    #: Scheme, host, port and path prefix to use instead of those the start answer names.
+    base_url: str | None
+    #: For ``https`` and ``wss``. The default trusts what the system and certifi trust.
+    ssl_context: SSLContext | None
+    #: The ``Origin`` header of the upgrade: servers that check it refuse a missing one too.
+    origin: str | None
+    #: How the token is presented: ``"header"``, ``"query"`` or ``"path"``.
+    token_in: TokenPlace
+    #: Send tokens over plain ``ws`` and ``http`` to hosts other than this machine.
+    allow_insecure_token: bool
+    #: STUN and TURN servers, as the start answer's ``iceServers``.
+    ice_servers: Sequence[Json] | None
+    #: What the client says of itself in ``client-ready``.
+    about: AboutClient
+    #: End the block when the bot leaves, fails, or its link is lost.
+    disconnect_on_bot_disconnect: bool
+    #: How long the start endpoint may take.
+    start_timeout: float
+    #: How long opening the link may take.
+    connect_timeout: float
+    #: How long the bot may take from then on until it is ready.
+    ready_timeout: float
+    #: The grace of a goodbye, and of a body that is still reading when the bot has left.
+    disconnect_timeout: float
+    #: How often the link is tested, and how long the answer may take.
+    ping_interval: float
+    ping_timeout: float
+    #: How many unread events one stream holds before its reader is declared too slow.
+    event_buffer: int
+    #: How many seconds of unread audio are kept.
+    audio_buffer: float
+    #: The largest message that is sent, and that is accepted.
+    max_message_size: int
+    max_receive_size: int
+
+
+def about_this_client() -> AboutClient:
+    """Return what this package says of itself."""
+    return AboutClient(
+        library="trio-pipecat",
+        library_version=__version__,
+        platform=platform.system() or None,
+        platform_version=f"Python {platform.python_version()}",
+    )
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return `headers` as a dict.
+
+    Raises:
+        InvalidParamsError: one of them can't be sent. The text names it, without its value.
+    """
+    checked = {}
+    for name, value in dict(headers).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidParamsError("headers are strings")
+        token = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+        if not token:
+            raise InvalidParamsError(f"not the name of a header: {name!r}")
+        if any(ord(character) < 32 and character != "\t" for character in value):
+            raise InvalidParamsError(f"the header {name} holds a line break or control character")
+        try:
+            value.encode("latin-1")
+        except UnicodeEncodeError:
+            raise InvalidParamsError(f"the header {name} is not Latin-1 text") from None
+        checked[name] = value.strip()
+    return checked
+
+
+def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return check_headers({} if headers is None else headers)
+
+
+def _positive(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidParamsError(f"{attribute.name} is a positive number, not {value!r}")
+
+
+def _whole(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise InvalidParamsError(f"{attribute.name} is a positive integer, not {value!r}")
+
+
+def _json_object(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidParamsError(f"{attribute.name} is an object (a mapping)")
+
+
+def _token_place(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value not in get_args(TokenPlace):
+        raise InvalidParamsError(f"token_in is one of {get_args(TokenPlace)}, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class SessionOptions:
+    """The keywords of `SessionKeywords` with their defaults, checked."""
+
+    endpoint: str | None = None
+    ws_url: str | None = None
+    webrtc_url: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+    request_data: Mapping[str, Json] | None = attrs.field(
+        default=None, validator=_json_object, repr=False
+    )
+    headers: dict[str, str] = attrs.field(
+        factory=dict, converter=_headers, repr=lambda headers: str([*headers])
+    )
+    transport: str | Connector | None = None
+    base_url: str | None = None
+    ssl_context: SSLContext | None = attrs.field(default=None, repr=False)
+    origin: str | None = None
+    token_in: TokenPlace = attrs.field(default="header", validator=_token_place)
+    allow_insecure_token: bool = False
+    ice_servers: Sequence[Json] | None = attrs.field(default=None, repr=False)
+    about: AboutClient = attrs.field(factory=about_this_client)
+    disconnect_on_bot_disconnect: bool = True
+    start_timeout: float = attrs.field(default=30, validator=_positive)
+    connect_timeout: float = attrs.field(default=15, validator=_positive)
+    ready_timeout: float = attrs.field(default=30, validator=_positive)
+    disconnect_timeout: float = attrs.field(default=3, validator=_positive)
+    ping_interval: float = attrs.field(default=20, validator=_positive)
+    ping_timeout: float = attrs.field(default=20, validator=_positive)
+    event_buffer: int = attrs.field(default=16_384, validator=_whole)
+    audio_buffer: float = attrs.field(default=30, validator=_positive)
+    max_message_size: int = attrs.field(default=2**20, validator=_whole)
+    max_receive_size: int = attrs.field(default=2**24, validator=_whole)
+
+
+def check_options(keywords: Mapping[str, Any]) -> SessionOptions:
+    """Return the options that `keywords` mean.
+
+    Raises:
+        InvalidParamsError: one of them can't be.
+        TypeError: there is no such keyword.
+    """
+    return SessionOptions(**keywords)

@@ -1,0 +1,156 @@
+"""What it takes to connect to a bot, and how a start answer says it.
+
+A start endpoint is anybody's own code, so its answer is read tolerantly: unknown keys are kept but
+not minded, null is absent, ``wsUrl`` and ``ws_url`` are the same, and an address that can't be
+reached from here is mended (`_urls.repair_ws_url`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+import attrs
+
+from ._errors import InvalidParamsError, StartBotError
+from ._urls import HIDDEN, check_url, redact, repair_ws_url
+from ._wire import Json
+
+#: Where a token travels: in ``Authorization: Bearer``, in ``?token=``, or as a path segment.
+TokenPlace: TypeAlias = Literal["header", "query", "path"]
+
+#: Keys that tell an answer for a transport we don't have.
+_FOREIGN: Final = {"daily_room": "Daily", "moq": "MoQ"}
+
+
+_SECRET: Final = re.compile("token|credential|password|secret|key|^body$", re.IGNORECASE)
+
+
+def _show_url(url: str | None) -> str:
+    return "None" if url is None else repr(redact(url))
+
+
+def _show_secret(secret: str | None) -> str:
+    return "None" if secret is None else repr(HIDDEN)
+
+
+@attrs.define(kw_only=True)
+class ConnectParams:
+    """Where a bot is and what it takes to get in. May be changed until it is used.
+
+    `transport` names the wire (``websocket``, ``webrtc``, ``sim``). `body` is what Pipecat Cloud
+    wants to see again as ``?body=``. `other` has the keys of a start answer that are unknown here.
+    """
+
+    transport: str
+    ws_url: str | None = attrs.field(default=None, repr=_show_url)
+    token: str | None = attrs.field(default=None, repr=_show_secret)
+    body: str | None = attrs.field(default=None, repr=_show_secret)
+    webrtc_url: str | None = attrs.field(default=None, repr=_show_url)
+    ice_servers: Sequence[Json] | None = attrs.field(default=None, repr=False)
+    request_data: Json = attrs.field(default=None, repr=False)
+    sim_url: str | None = None
+    session_id: str | None = None
+    file_upload_url: str | None = attrs.field(default=None, repr=_show_url)
+    other: Mapping[str, Json] = attrs.field(factory=dict, repr=lambda other: str([*other]))
+
+
+@attrs.define(kw_only=True)
+class StartedBot:
+    """A bot that was started and not yet connected to: look at it, change `params`, open a session.
+
+    `answer` is what the start endpoint said, whole: it may hold a token.
+    """
+
+    endpoint: str = attrs.field(repr=_show_url)
+    answer: Json = attrs.field(repr=False)
+    params: ConnectParams
+
+
+def read_answer(
+    answer: Json,
+    endpoint: str,
+    *,
+    base_url: str | None = None,
+    transport: str | None = None,
+    request_data: Json = None,
+) -> ConnectParams:
+    """Make of a start endpoint's answer what it takes to connect.
+
+    Raises:
+        StartBotError: the answer says nothing that can be connected to.
+    """
+    if not isinstance(answer, dict):
+        kind = "null" if answer is None else "a list" if isinstance(answer, list) else "no object"
+        raise StartBotError(f"the answer is {kind}, not an object with an address", 200)
+    keys = {_snake(key): value for key, value in answer.items() if value is not None}
+
+    def text(key: str) -> str | None:
+        value = keys.pop(key, None)
+        if value is None or isinstance(value, str):
+            return value or None
+        raise StartBotError(f"the answer's {key} is no string", 200)
+
+    ws_url, token, session_id = text("ws_url"), text("token"), text("session_id")
+    body, upload_url, sim_url = text("body"), text("file_upload_url"), text("sim_url")
+    webrtc_url = text("webrtc_url")
+    ice_config = keys.pop("ice_config", None)
+    ice_servers = ice_config.get("iceServers") if isinstance(ice_config, dict) else None
+    for key, name in _FOREIGN.items():
+        if key in keys and ws_url is None:
+            raise StartBotError(f"the answer is for {name}, which this client does not speak", 200)
+    try:
+        if ws_url is not None:
+            ws_url = repair_ws_url(ws_url, endpoint, base_url=base_url)
+        if upload_url is not None:
+            upload_url = urljoin(endpoint if base_url is None else base_url, upload_url)
+            check_url(upload_url, "http", "https")
+    except InvalidParamsError as error:
+        raise StartBotError(f"the answer has an address that can't be used: {error}", 200) from None
+    if session_id is not None and ws_url is None and webrtc_url is None and sim_url is None:
+        webrtc_url = offer_url(endpoint, session_id)
+    found = transport or (
+        "websocket" if ws_url else "sim" if sim_url else "webrtc" if webrtc_url else None
+    )
+    if found is None:
+        raise StartBotError(f"the answer names no address; its keys are {sorted(answer)}", 200)
+    return ConnectParams(
+        transport=found,
+        ws_url=ws_url,
+        token=token,
+        body=body,
+        webrtc_url=webrtc_url,
+        ice_servers=ice_servers,
+        request_data=request_data,
+        sim_url=sim_url,
+        session_id=session_id,
+        file_upload_url=upload_url,
+        other=keys,
+    )
+
+
+def without_secrets(answer: Json) -> Json:
+    """Return a start answer fit to be shown: its secrets hidden, its URLs redacted."""
+    if isinstance(answer, dict):
+        return {
+            key: HIDDEN if value is not None and _SECRET.search(key) else without_secrets(value)
+            for key, value in answer.items()
+        }
+    if isinstance(answer, list):
+        return [without_secrets(item) for item in answer]
+    return redact(answer) if isinstance(answer, str) and "://" in answer else answer
+
+
+def offer_url(endpoint: str, session_id: str) -> str:
+    """Return where the offer of a WebRTC session goes: beside the start endpoint.
+
+    Only the *last* path segment is replaced; a host or a folder called ``start`` stays.
+    """
+    parts = urlsplit(endpoint)
+    folder = parts.path.rstrip("/").rpartition("/")[0]
+    path = f"{folder}/sessions/{quote(session_id, safe='')}/api/offer"
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()

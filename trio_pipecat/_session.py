@@ -1,0 +1,522 @@
+"""A session: one conversation with a bot, as a scope. What users hold; `_driver` does the work."""
+
+import mimetypes
+import os
+import warnings
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar, final, overload
+
+import trio
+
+from ._block import Block
+from ._driver import Driver
+from ._errors import RequestError, RequestTimeoutError, UnsupportedFeatureError
+from ._functions import FunctionHandler
+from ._http import upload
+from ._lifecycle import StateEvents
+from ._messages import (
+    Answer,
+    AppendToContext,
+    BotReady,
+    ClientMessage,
+    Command,
+    DisconnectBot,
+    Dtmf,
+    ErrorResponse,
+    Event,
+    File,
+    InlineSource,
+    SendFile,
+    SendText,
+    ServerResponse,
+    UiCancelJobGroup,
+    UiEvent,
+    UiSnapshot,
+    UiTree,
+)
+from ._options import SessionOptions
+from ._params import StartedBot
+from ._protocol import ProtocolVersions
+from ._service import open_services
+from ._state import SessionEnd, State
+from ._streams import AudioStream, EventStream, StreamReader
+from ._targets import Plan
+from ._urls import origin
+from ._wire import Json, from_json
+from .audio import AudioChunk
+from .audio._chunk import check_format
+
+E = TypeVar("E", bound=Event)
+E2 = TypeVar("E2", bound=Event)
+
+#: Audio is sent in frames of at most this many bytes: two seconds at 16 kHz.
+_MAX_AUDIO_FRAME = 64 * 1024
+_DTMF_KEYS = frozenset("0123456789*#")
+
+
+@final
+class Session:
+    """One conversation with a bot. Made by `open_session`; do not make one yourself.
+
+    Iterating (``async for event in session``) gives every event since the beginning, in order, and
+    ends when the session is over. `subscribe` gives an independent, filtered stream.
+
+    Every method that sends waits while the link is backed up, raises `BotNotReadyError` before the
+    bot is ready and `SessionEndedError` (or the session's own error) after the end. Cancelling one
+    of them loses nothing: the message is sent whole or not at all.
+
+    A session may be used by any task. Which tasks are told of an error, and which are cancelled, is
+    described in *How a session ends*, in the documentation.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._audio: AudioStream | None = None
+
+    def __repr__(self) -> str:
+        end = "" if self.end is None else f", ended: {self.end.reason}"
+        return f"<Session {self.state}{end}>"
+
+    # -- where it is --
+
+    @property
+    def state(self) -> State:
+        """Where the session is now."""
+        return self._driver.state
+
+    @property
+    def states(self) -> StateEvents:
+        """A `trio.Event` for each state, set once the session has reached it or passed it by."""
+        return self._driver.lifecycle.events
+
+    @property
+    def history(self) -> tuple[tuple[State, float], ...]:
+        """What really happened: each state that was entered, with `trio.current_time` of then."""
+        return tuple(self._driver.lifecycle.history)
+
+    @property
+    def end(self) -> SessionEnd | None:
+        """How the session ended; None while it has not. Still there after the block."""
+        return self._driver.end
+
+    @property
+    def protocol(self) -> ProtocolVersions:
+        """The protocol versions on both sides, and what is wrong between them."""
+        return self._driver.protocol.versions
+
+    @property
+    def bot(self) -> BotReady | None:
+        """What the bot said when it became ready; None before."""
+        return self._driver.protocol.bot_ready
+
+    @property
+    def started(self) -> StartedBot | None:
+        """The start endpoint's answer, where a bot was started."""
+        return self._driver.started
+
+    async def wait_ready(self) -> BotReady:
+        """Wait until the bot is ready, and return what it said.
+
+        May be called from any task, and often. Cancelling is safe.
+
+        Raises:
+            StartBotError, TransportStartError, ReadyTimeoutError, ConnectionLostError…: why it did
+                not become ready.
+        """
+        driver = self._driver
+        await trio.lowlevel.checkpoint()
+        with driver.block.waiting():
+            while self.bot is None:
+                if driver.finished.is_set():
+                    await driver.block.tell(itself=True)
+                await driver.changed.park()
+        return self.bot
+
+    async def wait_for(self, state: State) -> None:
+        """Wait until the session has reached `state`, or passed it by. Cancelling is safe.
+
+        Raises:
+            SessionEndedError: the session ended before.
+        """
+        driver = self._driver
+        await trio.lowlevel.checkpoint()
+        while not driver.lifecycle.reached(state):
+            if driver.finished.is_set():
+                await driver.block.tell(counts=False)
+            await driver.changed.park()
+
+    # -- what happens --
+
+    def __aiter__(self) -> StreamReader[Event]:
+        return aiter(self._driver.backlog)
+
+    @overload
+    def subscribe(self, *, name: str | None = None) -> EventStream[Event]: ...
+    @overload
+    def subscribe(self, first: type[E], /, *, name: str | None = None) -> EventStream[E]: ...
+    @overload
+    def subscribe(
+        self, first: type[E], second: type[E2], /, *, name: str | None = None
+    ) -> EventStream[E | E2]: ...
+    @overload
+    def subscribe(
+        self,
+        first: type[Event],
+        second: type[Event],
+        third: type[Event],
+        /,
+        *more: type[Event],
+        name: str | None = None,
+    ) -> EventStream[Event]: ...
+
+    def subscribe(self, *types: type[Event], name: str | None = None) -> EventStream[Any]:
+        """Return a stream of the events of `types` (none: all) that happen from now on.
+
+        Use it as a context manager, so that it is closed when you are done::
+
+            with session.subscribe(BotOutput, UserInput) as stream:
+                async for event in stream: ...
+
+        A subclass counts as its base: ``subscribe(BotMessage)`` is all that came over the wire.
+        Subscribing does not wait, so what is subscribed before the first ``await`` of the block
+        misses nothing. `name` is what an error calls the stream if it is read too slowly.
+        """
+        driver = self._driver
+        if name is None:
+            name = f"subscribe({', '.join(cls.__name__ for cls in types)})"
+        stream = EventStream(driver, name, types, driver.options.event_buffer)
+        driver.add_stream(stream)
+        return stream
+
+    async def wait_event(
+        self, *types: type[E], where: Callable[[E], bool] = lambda event: True
+    ) -> E:
+        """Wait for the next event of one of `types` for which `where` is true, and return it.
+
+        Only events from the call on count. If the one you want may come before you get to call
+        this, `subscribe` first. Cancelling is safe.
+
+        Raises:
+            SessionEndedError: the session ended, and it did not come.
+        """
+        driver = self._driver
+        stream: EventStream[E] = EventStream(
+            driver, "wait_event", types, driver.options.event_buffer
+        )
+        driver.add_stream(stream)
+        with stream, driver.block.waiting():
+            while True:
+                try:
+                    event = await stream.receive()
+                except trio.EndOfChannel:
+                    await driver.block.tell()
+                if where(event):
+                    return event
+
+    # -- audio --
+
+    @property
+    def audio(self) -> AudioStream:
+        """The bot's audio, for ``async for chunk in session.audio``.
+
+        It is kept from the moment somebody begins to read it, at most `audio_buffer` seconds; while
+        nobody does, it costs nothing. What is unread is forgotten when the bot is interrupted.
+        """
+        if self._audio is None:
+            self._audio = self.subscribe_audio(name="session.audio")
+        return self._audio
+
+    def subscribe_audio(self, *, name: str = "subscribe_audio()") -> AudioStream:
+        """Return an independent stream of the bot's audio, for one more reader."""
+        stream = AudioStream(self._driver, name, self._driver.options.audio_buffer)
+        self._driver.add_stream(stream)
+        return stream
+
+    async def send_audio(self, pcm: bytes, *, sample_rate: int, num_channels: int = 1) -> None:
+        """Send sound of the user now: signed 16-bit little-endian samples, channels interleaved.
+
+        Bots do not announce the rate they listen at; Pipecat's default is 16000, mono, and a
+        WebSocket bot does not convert. Send in real time: a bot that gets a minute of sound at once
+        hears a minute, and cannot tell when a turn ended. Cancelling may leave the end unsent, in
+        whole frames of 64 KiB.
+
+        Raises:
+            ValueError: this can't be sound.
+        """
+        check_format(pcm, sample_rate, num_channels)
+        driver = self._driver
+        link = await driver.open_link()
+        chunk = AudioChunk(pcm, sample_rate, num_channels)
+        with driver.block.waiting():
+            try:
+                for part in chunk.split(_MAX_AUDIO_FRAME):
+                    await link.send_audio(part)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await driver.link_broke()
+
+    async def interrupt(self) -> None:
+        """Interrupt the bot without saying anything, on wires that can.
+
+        Raises:
+            UnsupportedFeatureError: this one can't.
+        """
+        driver = self._driver
+        link = await driver.open_link()
+        with driver.block.waiting():
+            try:
+                await link.send_interruption()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await driver.link_broke()
+
+    # -- sending --
+
+    async def send_text(
+        self, content: str, *, run_immediately: bool = True, audio_response: bool = True
+    ) -> str:
+        """Send text as the user's message; return its id.
+
+        A bot of RTVI 2.2 acknowledges it with a `UserInput` whose `msg_id` is that id.
+
+        Args:
+            content: the text.
+            run_immediately: interrupt the bot and have it answer now. Otherwise the text only joins
+                the conversation.
+            audio_response: whether the answer is spoken.
+        """
+        return await self._send(
+            SendText(
+                content=content, run_immediately=run_immediately, audio_response=audio_response
+            )
+        )
+
+    async def send_client_message(self, t: str, d: Json = None) -> str:
+        """Send the bot's application a message of type `t` with data `d`; return its id."""
+        return await self._send(ClientMessage(t=t, d=d))
+
+    async def request(
+        self,
+        t: str,
+        d: Json = None,
+        *,
+        timeout: float = 10,  # noqa: ASYNC109  # an application that does not know `t` is silent
+    ) -> Json:
+        """Send the bot's application a message and return the data of its answer.
+
+        An application that does not know `t` does not answer at all, so there is a `timeout`, in
+        seconds. Cancelling: the request was sent, its answer comes as an event only.
+
+        Raises:
+            RequestError: the application refused.
+            RequestTimeoutError: no answer came.
+            SessionEndedError: the session ended before the answer came.
+        """
+        driver = self._driver
+        answered = driver.add_waiter()
+        answers: list[Answer] = []
+        id_ = ""
+
+        def on_answer(answer: Answer) -> None:
+            answers.append(answer)
+            driver.wake(answered)
+
+        try:
+            with driver.block.waiting():
+                with trio.move_on_after(timeout) as deadline:
+                    id_ = await driver.send(lambda: driver.protocol.request(t, d, on_answer))
+                    await answered.wait()
+                if not answers and not deadline.cancelled_caught:
+                    await driver.link_broke()
+        finally:
+            driver.remove_waiter(answered)
+            driver.protocol.forget_request(id_)
+        match answers:
+            case [ServerResponse() as response]:
+                return response.d
+            case [ErrorResponse() as refusal]:
+                raise RequestError(t, refusal.error)
+            case _:
+                raise RequestTimeoutError(t, timeout)
+
+    async def send_dtmf(self, keys: str) -> str:
+        """Press keys of a telephone, such as ``"123#"``, in this order.
+
+        Raises:
+            ValueError: there are other characters than ``0123456789*#``, or none.
+            UnsupportedFeatureError: the bot speaks RTVI 1.
+        """
+        if not keys or not _DTMF_KEYS.issuperset(keys):
+            raise ValueError(f"keys are some of 0123456789*#, not {keys!r}")
+        return await self._send(Dtmf(buttons=tuple(keys)))
+
+    async def send_file(
+        self,
+        file: "File | os.PathLike[str]",
+        content: str = "",
+        *,
+        run_immediately: bool = True,
+        audio_response: bool = True,
+        custom_options: Mapping[str, Json] | None = None,
+    ) -> str:
+        """Send a file as the user's message, with the text `content` beside it; return its id.
+
+        A path is uploaded if the bot takes uploads, else it goes inside the message if it is small
+        enough. A `File` goes as it is: one that `upload_file` returned, one with bytes, or one with
+        an address that the bot can reach. Bots do not acknowledge files.
+
+        Raises:
+            UnsupportedFeatureError: the bot speaks an RTVI before 2.2.
+            MessageTooLargeError: the file is too large to go inside the message.
+            OSError: the path can't be read.
+        """
+        if not isinstance(file, File):
+            if self._upload_url is not None:
+                file = await self.upload_file(file)
+            else:
+                file = await _inline(file)
+        return await self._send(
+            SendFile(
+                content=content,
+                file=file,
+                run_immediately=run_immediately,
+                audio_response=audio_response,
+                custom_options=custom_options,
+            )
+        )
+
+    async def upload_file(self, path: "os.PathLike[str]", *, format: str | None = None) -> File:  # noqa: A002
+        """Upload a file to the bot's server, and return what `send_file` takes.
+
+        Pipecat's runner takes at most 50 MiB, keeps the newest ten files, and deletes one when it
+        has been used. `format` is its MIME type, by default what its name says. Cancelling: the
+        server may have it all the same.
+
+        Raises:
+            UnsupportedFeatureError: the bot takes no uploads.
+            UploadError: the server refused.
+            OSError: the path can't be read.
+        """
+        url = self._upload_url
+        if url is None:
+            raise UnsupportedFeatureError("uploading a file", "a start answer with fileUploadUrl")
+        options, started = self._driver.options, self.started
+        same_origin = started is not None and origin(url) == origin(started.endpoint)
+        content = await trio.Path(path).read_bytes()
+        return await upload(
+            url,
+            content,
+            name=os.fspath(path),
+            format=format or _guess_format(path),
+            headers=options.headers if same_origin else {},
+            ssl_context=options.ssl_context,
+        )
+
+    @property
+    def _upload_url(self) -> str | None:
+        params = self._driver.params
+        return None if params is None else params.file_upload_url
+
+    async def send_ui_event(self, event: str, payload: Json = None) -> str:
+        """Tell the bot that something happened in the user interface; return the message's id."""
+        return await self._send(UiEvent(event=event, payload=payload))
+
+    async def send_ui_snapshot(self, tree: UiTree | Mapping[str, Json]) -> str:
+        """Show the bot what the user sees, as an accessibility tree; return the message's id.
+
+        Raises:
+            TypeError: a mapping that is no such tree.
+        """
+        if not isinstance(tree, UiTree):
+            tree = from_json(UiTree, {**tree})
+        return await self._send(UiSnapshot(tree=tree))
+
+    async def cancel_ui_job_group(self, job_id: str, reason: str | None = None) -> str:
+        """Tell the bot that the user does not want these background jobs any more."""
+        return await self._send(UiCancelJobGroup(job_id=job_id, reason=reason))
+
+    async def append_to_context(
+        self, role: str, content: Json, *, run_immediately: bool = False
+    ) -> str:
+        """Add to the LLM's context. Deprecated: current bots refuse it; use `send_text`."""
+        warnings.warn(
+            "append_to_context was removed from RTVI; use send_text",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return await self._send(
+            AppendToContext(role=role, content=content, run_immediately=run_immediately)
+        )
+
+    async def send_raw(self, type_: str, data: Json = None) -> str:
+        """Send a message of any type with any data, unchecked; return its id."""
+        return await self._driver.send(lambda: self._driver.protocol.send_raw(type_, data))
+
+    async def _send(self, command: Command) -> str:
+        return await self._driver.send(lambda: self._driver.protocol.send(command))
+
+    # -- functions --
+
+    def handle_function_call(self, name: str, handler: FunctionHandler | None) -> None:
+        """Answer the bot's calls of the function `name` with `handler`. None: no more.
+
+        ``await handler(call)`` runs as a task of the session; what it returns, an object, a string
+        or None (an empty object), is the result. A call that the bot cancels cancels the handler.
+        A handler that raises has an error sent as the result, and ends the session with what it
+        raised.
+
+        The bot has to tell its functions' names and arguments: by default Pipecat tells neither
+        (``RTVIObserverParams.function_call_report_level``). A call that comes without is announced
+        as `FunctionCallUnanswerable`.
+        """
+        handlers = self._driver.functions.handlers
+        if handler is None:
+            handlers.pop(name, None)
+        else:
+            handlers[name] = handler
+
+    # -- ending --
+
+    async def disconnect_bot(self) -> None:
+        """Ask the bot to leave. It finishes what it is saying, and closes the link."""
+        await self._send(DisconnectBot())
+
+    async def disconnect(self) -> None:
+        """Hang up now, without leaving the block. Leaving the block does the same.
+
+        Returns when the session is disconnected, after `disconnect_timeout` at the latest. Nothing
+        is cancelled: streams end after what was received, and what is sent afterwards raises
+        `SessionEndedError`. Cancelling closes the link without waiting for the bot's goodbye.
+        """
+        await trio.lowlevel.checkpoint()
+        await self._driver.hang_up("client")
+
+
+def run_session(plan: Plan, options: SessionOptions) -> AbstractAsyncContextManager[Session]:
+    """Return the block of a session that follows `plan`."""
+    return _run_session(plan, options)
+
+
+@asynccontextmanager
+async def _run_session(plan: Plan, options: SessionOptions) -> AsyncGenerator[Session, None]:
+    driver = Driver(plan, options)
+    try:
+        async with open_services(driver.farewell, grace=options.disconnect_timeout) as services:
+            driver.services = services
+            driver.block = Block(services)
+            services.start(driver.run, name="trio_pipecat: session")
+            yield Session(driver)
+    finally:
+        driver.finish_abandoned()
+
+
+async def _inline(path: "os.PathLike[str]") -> File:
+    content = await trio.Path(path).read_bytes()
+    return File(
+        format=_guess_format(path),
+        name=os.path.basename(path),  # noqa: PTH119
+        source=InlineSource(content=content),
+    )
+
+
+def _guess_format(path: "os.PathLike[str]") -> str:
+    return mimetypes.guess_type(os.fspath(path))[0] or "application/octet-stream"

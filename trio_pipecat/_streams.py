@@ -1,0 +1,319 @@
+"""What a session's readers read: streams of events, which never drop, and of audio, which may.
+
+A stream is filled by the session and emptied by whoever iterates over it. The session never waits
+for a reader. So each stream is bounded, and the two kinds differ in what happens at the bound: an
+event stream calls `overflow`, which ends the session and names the reader; an audio stream drops
+what is oldest and counts it.
+
+A stream knows whether somebody is reading it: an iterator is a reader until it is garbage (when
+the ``async for`` is left, on CPython at once), a call of `receive` makes a reader of the stream
+itself. The session asks, because a body with something unread may finish reading before it is
+cancelled, and audio that nobody reads is not kept.
+"""
+
+import weakref
+from collections import deque
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast, final
+
+import trio
+
+from ._events import EventsSkipped
+from ._messages import Event
+from .audio import AudioChunk
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+
+class StreamOwner:
+    """What a stream asks of its session."""
+
+    def stream_moved(self) -> None:
+        """A reader came back for more and found nothing, or left."""
+
+    def stream_woke(self) -> None:
+        """A reader of events was waiting, and has one now."""
+
+    async def stream_over(self) -> None:
+        """A reader found the stream over. Returns, or never does: the reader's block is ending."""
+
+    def stream_overflowed(self, stream: "Stream[Any]", limit: int) -> bool:
+        """A reader let its stream run full. False: take it all the same, it is the last."""
+        return False
+
+    def stream_closed(self, stream: "Stream[Any]") -> None:
+        """Nobody wants this stream any more."""
+
+
+@final
+class StreamReader(Generic[T]):
+    """An iterator over a stream. Made by ``async for``."""
+
+    __slots__ = ("__weakref__", "_stream", "task")
+
+    def __init__(self, stream: "Stream[T]") -> None:
+        self._stream = stream
+        self.task = trio.lowlevel.current_task()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self._stream._next(self.task)
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+
+class Stream(Generic[T]):
+    """A buffer with readers. Iterate over it, or call `receive`.
+
+    Several tasks may read one stream; each item goes to one of them. As a context manager
+    (``with``) a stream is closed at the end of the block.
+    """
+
+    def __init__(self, owner: StreamOwner, name: str) -> None:
+        self.name = name
+        self._owner = owner
+        self._buffer: deque[T] = deque()
+        self._readers: set[weakref.ref[StreamReader[T]]] = set()
+        self._direct_reader: trio.lowlevel.Task | None = None
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._over = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "over" if self._over else "open"
+        return f"<{type(self).__name__} {self.name}: {state}, {len(self._buffer)} unread>"
+
+    @property
+    def unread(self) -> int:
+        """How many items wait to be read."""
+        return len(self._buffer)
+
+    def __aiter__(self) -> StreamReader[T]:
+        reader = StreamReader(self)
+        self._readers.add(weakref.ref(reader, self._reader_left))
+        self._on_read()
+        return reader
+
+    async def receive(self) -> T:
+        """Return the next item. Cancelling loses nothing.
+
+        Raises:
+            trio.EndOfChannel: the session is over, and everything was read.
+            trio.ClosedResourceError: this stream was closed.
+        """
+        self._direct_reader = trio.lowlevel.current_task()
+        self._on_read()
+        return await self._next(self._direct_reader)
+
+    def receive_nowait(self) -> T:
+        """Return the next item if there is one.
+
+        Raises:
+            trio.WouldBlock: there is none now.
+            trio.EndOfChannel: the session is over, and everything was read.
+            trio.ClosedResourceError: this stream was closed.
+        """
+        self._direct_reader = trio.lowlevel.current_task()
+        self._on_read()
+        if self._closed:
+            raise trio.ClosedResourceError
+        if self._buffer:
+            return self._take()
+        if self._over:
+            raise trio.EndOfChannel
+        raise trio.WouldBlock
+
+    def close(self) -> None:
+        """Read no more. What is unread is forgotten; who waits gets `trio.ClosedResourceError`."""
+        if not self._closed:
+            self._closed = True
+            self._clear()
+            self._waiting.unpark_all()
+            self._owner.stream_closed(self)
+            self._owner.stream_moved()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- for the session --
+
+    def readers(self) -> set[trio.lowlevel.Task]:
+        """Return the tasks that are reading this stream."""
+        tasks = {reader.task for reference in self._readers if (reader := reference()) is not None}
+        if self._direct_reader is not None:
+            tasks.add(self._direct_reader)
+        return tasks
+
+    def describe(self) -> str:
+        """Name the stream and who reads it, for an error."""
+        tasks = sorted(task.name for task in self.readers())
+        return (
+            f"{self.name}, read by {', '.join(tasks)}" if tasks else f"{self.name}, read by nobody"
+        )
+
+    def finish(self) -> None:
+        """Nothing more will come."""
+        self._over = True
+        self._waiting.unpark_all()
+
+    # -- inside --
+
+    async def _next(self, task: trio.lowlevel.Task) -> T:
+        # First the checkpoint, then the item: a reader that was woken goes on in the same step, and
+        # what it does next comes before the next event.
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError
+            if self._buffer:
+                return self._take()
+            if self._over:
+                self._owner.stream_moved()
+                await self._owner.stream_over()
+                raise trio.EndOfChannel
+            await self._waiting.park()
+
+    def _reader_left(self, reference: "weakref.ref[StreamReader[T]]") -> None:
+        self._readers.discard(reference)
+        self._owner.stream_moved()
+
+    def _put(self, item: T) -> None:
+        self._buffer.append(item)
+        if self._waiting.unpark():
+            self._on_woken()
+
+    def _on_woken(self) -> None:
+        """A reader was waiting, and has something now."""
+        self._owner.stream_woke()
+
+    def _take(self) -> T:
+        return self._buffer.popleft()
+
+    def _clear(self) -> None:
+        self._buffer.clear()
+
+    def _on_read(self) -> None:
+        """Somebody began to read."""
+
+
+@final
+class EventStream(Stream[E]):
+    """Events of some types, from the moment it was made. Nothing is dropped.
+
+    Made by `Session.subscribe`.
+    """
+
+    def __init__(
+        self, owner: StreamOwner, name: str, types: tuple[type[E], ...], limit: int
+    ) -> None:
+        super().__init__(owner, name)
+        self.limit = limit
+        self._types = types
+
+    def put(self, event: Event) -> None:
+        """Add an event, if it is of our types."""
+        if self._over or (self._types and not isinstance(event, self._types)):
+            return
+        full = len(self._buffer) >= self.limit
+        if full and self._owner.stream_overflowed(self, self.limit):
+            return
+        self._put(cast(E, event))
+
+
+@final
+class Backlog(Stream[Event]):
+    """A session's own stream: every event since the beginning, for a body that begins to read.
+
+    A body need not: until it has begun, what is over `limit` is skipped from the old end, and a
+    body that begins after all is told by `EventsSkipped`. From then on nothing is dropped.
+    """
+
+    def __init__(self, owner: StreamOwner, limit: int) -> None:
+        super().__init__(owner, "the session's own stream")
+        self.limit = limit
+        self._begun = False
+        self._skipped = 0
+
+    def put(self, event: Event) -> None:
+        """Add an event."""
+        if self._over:
+            return
+        if len(self._buffer) >= self.limit:
+            if not self._begun:
+                self._buffer.popleft()
+                self._skipped += 1
+            elif self._owner.stream_overflowed(self, self.limit):
+                return
+        self._put(event)
+
+    def _on_read(self) -> None:
+        self._begun = True
+        if self._skipped:
+            self._buffer.appendleft(
+                EventsSkipped(count=self._skipped, at=self._buffer[0].at if self._buffer else 0)
+            )
+            self._skipped = 0
+
+
+@final
+class AudioStream(Stream[AudioChunk]):
+    """The bot's audio while somebody reads it, at most `max_seconds` of it, the newest.
+
+    When the bot is interrupted, what is unread is forgotten: it is the rest of a sentence that
+    nobody should hear any more.
+    """
+
+    def __init__(self, owner: StreamOwner, name: str, max_seconds: float) -> None:
+        super().__init__(owner, name)
+        self.max_seconds = max_seconds
+        #: Seconds of audio that were dropped because they were read too slowly.
+        self.dropped_seconds = 0.0
+        #: Seconds of audio that were forgotten because the bot was interrupted.
+        self.flushed_seconds = 0.0
+        self._seconds = 0.0
+
+    @property
+    def unread_seconds(self) -> float:
+        """How much audio waits to be read."""
+        return self._seconds
+
+    def put(self, chunk: AudioChunk) -> None:
+        """Add a chunk, if anybody reads."""
+        if self._over or not (self._readers or self._direct_reader):
+            return
+        self._put(chunk)
+        self._seconds += chunk.duration
+        # One chunk always stays: pipecat's last one alone is two seconds of silence.
+        while self._seconds > self.max_seconds and len(self._buffer) > 1:
+            self.dropped_seconds += self._take().duration
+
+    def flush(self) -> float:
+        """Forget what is unread; return how many seconds that was."""
+        flushed = self._seconds
+        self.flushed_seconds += flushed
+        self._clear()
+        return flushed
+
+    def _on_woken(self) -> None:
+        """Audio is a flow; nobody waits for one chunk and then for the next event."""
+
+    def _take(self) -> AudioChunk:
+        chunk = super()._take()
+        self._seconds = self._seconds - chunk.duration if self._buffer else 0.0
+        return chunk
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._seconds = 0.0

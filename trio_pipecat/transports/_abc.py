@@ -1,0 +1,144 @@
+"""What a link to a bot is, whatever carries it.
+
+A transport knows a wire and nothing of sessions; it moves two things, messages and audio, and tells
+how it ended. It need not be a WebSocket, nor one socket, nor speak RTVI: one that doesn't says so,
+and its session is ready at the first sign of life.
+
+Rules that every transport keeps, and that `Session` relies on:
+
+* `receive` yields everything that arrived before the end, and only then raises `trio.EndOfChannel`;
+  after that, `end` says how the link ended.
+* Sending waits first and hands over last: when ``send_…`` is cancelled nothing was sent, and when
+  it has handed over it returns in the same step, without another checkpoint. So a message is sent
+  whole or not at all, and a sender that goes on to wait for the answer cannot miss it.
+* `receive` is a checkpoint each time.
+* The link is read from at all times, so that keepalives are answered however slow the reader is.
+* `aclose` says goodbye as the wire does it and waits for the other side's; when it is cancelled it
+  closes all the same, without the wait. It may be called often, and while `receive` waits.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from ssl import SSLContext
+from typing import ClassVar, TypeAlias
+
+import attrs
+import trio
+
+from .._errors import UnsupportedFeatureError
+from .._params import ConnectParams, TokenPlace
+from .._state import Side
+from ..audio import AudioChunk
+
+
+@attrs.frozen
+class Interruption:
+    """The wire's own signal that the bot was interrupted (or, towards the bot: interrupt it)."""
+
+
+@attrs.frozen
+class Undecodable:
+    """Something arrived that is no message and no audio. `raw` is what it was."""
+
+    detail: str
+    raw: bytes = attrs.field(default=b"", repr=False)
+
+
+#: What `Transport.receive` gives: the text of a message, audio, or one of the rarer two.
+Incoming: TypeAlias = str | AudioChunk | Interruption | Undecodable
+
+
+@attrs.frozen(kw_only=True)
+class LinkEnd:
+    """How a link ended.
+
+    `code` and `text` are WebSocket's close code and reason, or what comes closest on another wire
+    (1000: in order; 1006: without a goodbye). `first` is who ended it; `detail` adds what this side
+    knows.
+    """
+
+    code: int
+    text: str = ""
+    first: Side
+    detail: str = ""
+
+    @property
+    def orderly(self) -> bool:
+        """A goodbye: done, or going away, or closed without a word."""
+        return self.code in (1000, 1001, 1005)
+
+
+class Transport(ABC):
+    """One open link. Made by a `Connector`."""
+
+    #: False for wires that carry audio and no RTVI messages.
+    speaks_rtvi: ClassVar[bool] = True
+    #: The largest message, in bytes of UTF-8, that this link takes.
+    max_message_size: int
+
+    @property
+    @abstractmethod
+    def end(self) -> LinkEnd | None:
+        """How the link ended, None while it has not."""
+
+    @abstractmethod
+    async def receive(self) -> Incoming:
+        """Return what arrives next. Cancelling loses nothing.
+
+        Raises:
+            trio.EndOfChannel: the link has ended, and everything that came was received.
+        """
+
+    @abstractmethod
+    async def send_message(self, text: str) -> None:
+        """Send a message. Waits while the link is backed up. Cancelled: nothing was sent.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the link has ended.
+        """
+
+    @abstractmethod
+    async def send_audio(self, chunk: AudioChunk) -> None:
+        """Send audio; otherwise as `send_message`."""
+
+    async def send_interruption(self) -> None:
+        """Interrupt the bot, on wires that have a signal for it; otherwise as `send_message`.
+
+        Raises:
+            UnsupportedFeatureError: this wire has none.
+        """
+        await trio.lowlevel.checkpoint()
+        raise UnsupportedFeatureError("interrupting the bot", "a transport with a signal for it")
+
+    @abstractmethod
+    async def aclose(self, code: int = 1000, text: str = "") -> None:
+        """Say goodbye, wait for the other side's, close. Cancelling it closes without the wait."""
+
+
+@attrs.frozen(kw_only=True)
+class LinkOptions:
+    """What a transport is told beside where to go. Times in seconds, sizes in bytes.
+
+    `on_stage` is called with the name of each step of the opening as it begins, so that a deadline
+    that strikes can say where. `grace` is for the goodbye when nobody has called `aclose`.
+    """
+
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=lambda headers: str([*headers]))
+    origin: str | None = None
+    token_in: TokenPlace = "header"
+    allow_insecure_token: bool = False
+    ssl_context: SSLContext | None = attrs.field(default=None, repr=False)
+    ping_interval: float = 20
+    ping_timeout: float = 20
+    grace: float = 3
+    max_message_size: int = 2**20
+    max_receive_size: int = 2**24
+    on_stage: Callable[[str], object] = attrs.field(default=str, repr=False)
+
+
+#: Opens a link: an async context manager that gives a `Transport` which works, and which on leaving
+#: ends everything the transport has running. It raises `TransportStartError` where it can't.
+Connector: TypeAlias = Callable[
+    [ConnectParams, LinkOptions], AbstractAsyncContextManager[Transport]
+]

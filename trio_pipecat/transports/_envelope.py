@@ -1,0 +1,128 @@
+"""The protobuf frame in which Pipecat's WebSocket carries messages and audio. No I/O.
+
+Each binary WebSocket message is exactly one ``Frame`` (proto3, package ``pipecat``). `decode`
+returns what it holds or raises `ProtocolError`, never anything else.
+
+The schema is built here rather than compiled, in a descriptor pool of its own. A compiled module
+works with two majors of the protobuf runtime only, and one that registers ``pipecat.Frame`` in the
+default pool cannot live in the same process as pipecat itself, which does just that.
+"""
+
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from .._errors import ProtocolError
+from ..audio import AudioChunk
+from ._abc import Incoming, Interruption, Undecodable
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_UINT64, _UINT32 = _Field.TYPE_UINT64, _Field.TYPE_UINT32
+_STRING, _BYTES = _Field.TYPE_STRING, _Field.TYPE_BYTES
+
+_MESSAGES: Final = {
+    "TextFrame": {"id": _UINT64, "name": _STRING, "text": _STRING},
+    "AudioRawFrame": {
+        "id": _UINT64,
+        "name": _STRING,
+        "audio": _BYTES,
+        "sample_rate": _UINT32,
+        "num_channels": _UINT32,
+        "pts": _UINT64,
+    },
+    "TranscriptionFrame": {
+        "id": _UINT64,
+        "name": _STRING,
+        "text": _STRING,
+        "user_id": _STRING,
+        "timestamp": _STRING,
+    },
+    "MessageFrame": {"data": _STRING},
+    "InterruptionFrame": {"id": _UINT64, "name": _STRING},
+}
+#: The fields of Frame's one oneof, numbered from 1.
+_KINDS: Final = {
+    "text": "TextFrame",
+    "audio": "AudioRawFrame",
+    "transcription": "TranscriptionFrame",
+    "message": "MessageFrame",
+    "interruption": "InterruptionFrame",
+}
+
+
+def _frame_class() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="trio_pipecat/frames.proto", package="pipecat", syntax="proto3"
+    )
+    for name, fields in _MESSAGES.items():
+        message_type = file.message_type.add(name=name)
+        for number, (field, type_) in enumerate(fields.items(), start=1):
+            message_type.field.add(
+                name=field, number=number, type=type_, label=_Field.LABEL_OPTIONAL
+            )
+    frame = file.message_type.add(name="Frame")
+    frame.oneof_decl.add(name="frame")
+    for number, (field, type_name) in enumerate(_KINDS.items(), start=1):
+        frame.field.add(
+            name=field,
+            number=number,
+            type=_Field.TYPE_MESSAGE,
+            type_name=f".pipecat.{type_name}",
+            label=_Field.LABEL_OPTIONAL,
+            oneof_index=0,
+        )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("pipecat.Frame"))
+
+
+_Frame: Final = _frame_class()
+
+# `id` and `name` stay empty: a number there would overwrite the server's own frame ids.
+
+
+def encode_message(text: str) -> bytes:
+    """Return the frame of an RTVI message."""
+    frame = _Frame()
+    frame.message.data = text
+    return bytes(frame.SerializeToString())
+
+
+def encode_audio(chunk: AudioChunk) -> bytes:
+    """Return the frame of a chunk of audio."""
+    frame = _Frame()
+    audio = frame.audio
+    audio.audio = chunk.pcm
+    audio.sample_rate = chunk.sample_rate
+    audio.num_channels = chunk.num_channels
+    return bytes(frame.SerializeToString())
+
+
+def encode_interruption() -> bytes:
+    """Return the frame that interrupts the bot."""
+    frame = _Frame()
+    frame.interruption.SetInParent()
+    return bytes(frame.SerializeToString())
+
+
+def decode(data: bytes, *, at: float | None = None) -> Incoming:
+    """Return what a frame holds; `at` is when it came.
+
+    Raises:
+        ProtocolError: these bytes are no frame.
+    """
+    try:
+        frame = _Frame.FromString(data)
+    except message.DecodeError as error:
+        raise ProtocolError(f"{len(data)} bytes that are no protobuf frame") from error
+    kind = frame.WhichOneof("frame")
+    if kind == "audio":
+        audio = frame.audio
+        if not audio.sample_rate or not audio.num_channels:
+            return Undecodable("audio without a sample rate or channel count", raw=data)
+        return AudioChunk(audio.audio, audio.sample_rate, audio.num_channels, at)
+    if kind == "message":
+        return str(frame.message.data)
+    if kind == "interruption":
+        return Interruption()
+    return Undecodable(f"a frame of kind {kind or 'unknown'}", raw=data)

@@ -1,0 +1,122 @@
+"""A link in memory: two ends, no socket, no bytes but the messages themselves.
+
+It behaves as the WebSocket does where a session can tell: what was sent before a goodbye arrives
+before it, a goodbye waits for the other side's answer, senders wait when the other end does not
+read. With trio's `MockClock` a whole conversation takes no time.
+"""
+
+from collections import deque
+
+import trio
+
+from .._state import Side
+from ..audio import AudioChunk
+from ._abc import Incoming, Interruption, LinkEnd, Transport
+
+#: How many items may wait unread in one direction before its sender has to wait: what two seconds
+#: of audio in 40 ms frames and the messages beside them come to.
+_BACKLOG = 256
+
+
+class MemoryTransport(Transport):
+    """One end of a link in memory. Made in pairs by `memory_transport_pair`."""
+
+    def __init__(self, side: Side, max_message_size: int) -> None:
+        self.max_message_size = max_message_size
+        self._side: Side = side
+        self._other: MemoryTransport
+        self._inbox: deque[Incoming] = deque()
+        self._changed = trio.Event()
+        self._end: LinkEnd | None = None
+        self._answers_goodbye = True
+        self._goodbye_answered = trio.Event()
+
+    def __repr__(self) -> str:
+        state = "open" if self._end is None else f"ended with {self._end.code}"
+        return f"<MemoryTransport of the {self._side}, {state}, {len(self._inbox)} unread>"
+
+    @property
+    def end(self) -> LinkEnd | None:
+        """How the link ended, None while it has not."""
+        return self._end
+
+    async def receive(self) -> Incoming:
+        """Return what arrives next. Cancelling loses nothing."""
+        await trio.lowlevel.checkpoint()
+        while not self._inbox:
+            if self._end is not None:
+                raise trio.EndOfChannel
+            await self._changed.wait()
+        item = self._inbox.popleft()
+        self._other._wake()
+        return item
+
+    async def send_message(self, text: str) -> None:
+        """Send a message. Waits while the other end is backed up. Cancelled: it was not sent."""
+        await self._send(text)
+
+    async def send_audio(self, chunk: AudioChunk) -> None:
+        """Send audio; otherwise as `send_message`."""
+        await self._send(
+            AudioChunk(chunk.pcm, chunk.sample_rate, chunk.num_channels, trio.current_time())
+        )
+
+    async def send_interruption(self) -> None:
+        """Send the signal; otherwise as `send_message`."""
+        await self._send(Interruption())
+
+    async def _send(self, item: Incoming) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._end is None and len(self._other._inbox) >= _BACKLOG:
+            await self._changed.wait()
+        if self._end is not None:
+            raise trio.BrokenResourceError(f"the link has ended: {self._end}")
+        self._other._inbox.append(item)
+        self._other._wake()
+
+    async def aclose(self, code: int = 1000, text: str = "") -> None:
+        """Say goodbye and wait for the other end's. Cancelling it closes without the wait."""
+        if self._end is None:
+            end = LinkEnd(code=code, text=text, first=self._side)
+            self._finish(end)
+            self._other._goodbye(end)
+            try:
+                await self._goodbye_answered.wait()
+            except trio.Cancelled:
+                self._other._finish(LinkEnd(code=1006, first="network"))
+                raise
+        await trio.lowlevel.checkpoint()
+
+    def vanish(self) -> None:
+        """Be gone without a goodbye: both ends find the link broken."""
+        for transport in (self, self._other):
+            transport._finish(LinkEnd(code=1006, first="network", detail="the other end is gone"))
+            transport._goodbye_answered.set()
+
+    def freeze(self) -> None:
+        """Go on existing, but never answer a goodbye: what a half-open connection looks like."""
+        self._answers_goodbye = False
+
+    def _goodbye(self, end: LinkEnd) -> None:
+        if self._answers_goodbye:
+            self._finish(end)
+            self._other._goodbye_answered.set()
+
+    def _finish(self, end: LinkEnd) -> None:
+        if self._end is None:
+            self._end = end
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def memory_transport_pair(
+    *, max_message_size: int = 2**20
+) -> tuple[MemoryTransport, MemoryTransport]:
+    """Return the client's and the bot's end of a link in memory."""
+    client = MemoryTransport("client", max_message_size)
+    bot = MemoryTransport("bot", max_message_size)
+    client._other, bot._other = bot, client
+    return client, bot

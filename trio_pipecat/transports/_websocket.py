@@ -1,0 +1,333 @@
+"""Pipecat's WebSocket: RTVI messages and audio in protobuf frames.
+
+The one file that knows trio-websocket.
+
+Theory of operation
+-------------------
+`open_websocket` is a `Connector`. It opens TCP and TLS in the caller's task, so that what goes
+wrong comes out bare, then starts three services that outlive its body (see `_service`):
+trio-websocket's reader, the writer of the `Outbox`, and the keepalive. So a body that is cancelled
+can still say goodbye: the close handshake needs all three.
+
+What trio-websocket leaves to its users, and is done here: a peer that speaks no WebSocket at all
+(it would wait for ever), a refused upgrade (raised into its nursery), a torn frame (`Outbox`), a
+close that waits for ever, a keepalive.
+"""
+
+import base64
+import math
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from socket import gaierror
+from ssl import SSLError
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlunsplit
+
+import trio
+import trio_websocket
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
+
+from .._causes import root_cause
+from .._errors import InvalidParamsError, ProtocolError, TransportStartError
+from .._params import ConnectParams
+from .._service import Services, open_services
+from .._state import Side
+from .._tls import default_ssl_context
+from .._urls import add_query, add_segment, check_url, is_local, is_tls, port_of, redact, scrub
+from .._version import USER_AGENT
+from ..audio import AudioChunk
+from ._abc import Incoming, LinkEnd, LinkOptions, Transport, Undecodable
+from ._envelope import decode, encode_audio, encode_interruption, encode_message
+from ._outbox import Outbox
+
+#: Messages that wait between trio-websocket's reader and ours, which takes them at once.
+_QUEUE = 64
+#: What is read at a time. With trio-websocket's own 4 KiB a message of audio takes twice the CPU.
+_READ_SIZE = 64 * 1024
+#: How much an answer to the upgrade may be.
+_MAX_HANDSHAKE = 64 * 1024
+#: How much of a refused upgrade's body goes into the error.
+_EXCERPT = 200
+#: What a request target may hold as it is; everything else is percent-encoded.
+_URL_CHARACTERS = "/?%:@!$&'()*+,;=-._~"
+
+
+class WebSocketTransport(Transport):
+    """A Pipecat WebSocket, at either end. Made by `open_websocket` and by `serve_websocket`."""
+
+    def __init__(
+        self, connection: WebSocketConnection, outbox: Outbox, side: Side, options: LinkOptions
+    ) -> None:
+        self.max_message_size = options.max_message_size
+        self._connection = connection
+        self._outbox = outbox
+        self._side: Side = side
+        self._other_side: Side = "bot" if side == "client" else "client"
+        self._options = options
+        self._we_began_to_close = False
+        self._closed = trio.Event()
+        self._detail = ""
+
+    def __repr__(self) -> str:
+        state = "open" if self.end is None else str(self.end)
+        return f"<WebSocketTransport of the {self._side}: {state}>"
+
+    @property
+    def end(self) -> LinkEnd | None:
+        """How the link ended, None while it has not."""
+        closed = self._connection.closed
+        if closed is None:
+            return None
+        first: Side = self._side if self._we_began_to_close else self._other_side
+        if closed.code == 1006 and not self._we_began_to_close:
+            first = "network"
+        detail = self._detail
+        if closed.code == 1009 and "Exceeded maximum message size" in (closed.reason or ""):
+            first = self._side
+            detail = f"a message of over {self._options.max_receive_size} bytes came"
+        return LinkEnd(code=closed.code, text=closed.reason or "", first=first, detail=detail)
+
+    async def receive(self) -> Incoming:
+        """Return what arrives next. Cancelling loses nothing.
+
+        A text message, which pipecat's JSON wire sends, is taken for a message of RTVI.
+        """
+        try:
+            data = await self._connection.get_message()
+        except ConnectionClosed:
+            if self._we_began_to_close:
+                # trio-websocket says so at once. The link has ended when the close is over.
+                await self._closed.wait()
+            raise trio.EndOfChannel from None
+        if isinstance(data, str):
+            return data
+        try:
+            return decode(data, at=trio.current_time())
+        except ProtocolError as error:
+            return Undecodable(str(error), raw=data[:64])
+
+    async def send_message(self, text: str) -> None:
+        """Send a message. Waits while the peer does not read. Cancelled: nothing was sent."""
+        await self._send(encode_message(text))
+
+    async def send_audio(self, chunk: AudioChunk) -> None:
+        """Send audio; otherwise as `send_message`."""
+        await self._send(encode_audio(chunk))
+
+    async def send_interruption(self) -> None:
+        """Send the interruption frame; otherwise as `send_message`."""
+        await self._send(encode_interruption())
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message that may be anything: for servers that misbehave on purpose."""
+        await self._send(data)
+
+    async def send_text(self, text: str) -> None:
+        """Send a text message, as pipecat's JSON wire has it."""
+        await self._send(text)
+
+    async def _send(self, data: bytes | str) -> None:
+        # Not while trio-websocket holds its lock: its reader wants that lock for its pongs.
+        await self._outbox.wait_send_all_might_not_block()
+        try:
+            await self._connection.send_message(data)
+        except ConnectionClosed as error:
+            raise trio.BrokenResourceError("the link has ended") from error
+
+    async def aclose(self, code: int = 1000, text: str = "") -> None:
+        """Send a close frame and wait for the other one. Cancelling closes without the wait."""
+        if self._connection.closed is None:
+            self._we_began_to_close = True
+        try:
+            await self._connection.aclose(code, text or None)
+        finally:
+            self._closed.set()
+        await trio.lowlevel.checkpoint()
+
+    async def abort(self, detail: str) -> None:
+        """Be gone without a goodbye."""
+        self._detail = detail
+        await trio.aclose_forcefully(self._outbox)
+
+    async def keep_alive(self) -> None:
+        """Ping at intervals, and give the link up when the answer does not come in time."""
+        while True:
+            await trio.sleep(self._options.ping_interval)
+            with trio.move_on_after(self._options.ping_timeout) as deadline:
+                try:
+                    await self._connection.ping()
+                except ConnectionClosed:
+                    return
+            if deadline.cancelled_caught:
+                await self.abort(f"no answer to a ping within {self._options.ping_timeout:g} s")
+                return
+
+
+@asynccontextmanager
+async def open_websocket(
+    params: ConnectParams, options: LinkOptions
+) -> AsyncGenerator[Transport, None]:
+    """Open a link to a Pipecat bot's WebSocket. A `Connector`.
+
+    Raises:
+        InvalidParamsError: the address or the token can't be used.
+        TransportStartError: there is no link to be had.
+    """
+    url, headers, secrets = _address(params, options)
+    parts = check_url(url, "ws", "wss")
+    transport: WebSocketTransport | None = None
+
+    async def say_goodbye(error: BaseException | None) -> None:
+        if transport is not None and transport.end is None:
+            await transport.aclose()
+
+    async with await _open_stream(parts, options) as stream:
+        outbox = Outbox(stream)
+        async with open_services(say_goodbye, grace=options.grace) as services:
+            services.start(outbox.run, name="trio_pipecat: WebSocket writer")
+            options.on_stage("upgrade")
+            connection = await _upgrade(services, outbox, parts, headers, options, secrets)
+            transport = WebSocketTransport(connection, outbox, "client", options)
+            services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
+            yield transport
+
+
+def _address(params: ConnectParams, options: LinkOptions) -> tuple[str, dict[str, str], list[str]]:
+    """Return the URL and headers of the upgrade, and what in them must not be shown."""
+    if params.ws_url is None:
+        raise InvalidParamsError("a WebSocket needs a ws_url")
+    url = params.ws_url
+    parts = check_url(url, "ws", "wss")
+    headers = {"User-Agent": USER_AGENT, **options.headers}
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        basic = base64.b64encode(user.encode()).decode("ascii")
+        headers.setdefault("Authorization", f"Basic {basic}")
+    lower = {name.lower() for name in headers}
+    credentials = bool(lower & {"authorization", "cookie", "proxy-authorization"})
+    credentials |= params.token is not None or "token" in dict(parse_qsl(parts.query))
+    plain = not is_tls(parts.scheme) and not is_local(parts.hostname or "")
+    if credentials and plain and not options.allow_insecure_token:
+        raise InvalidParamsError(
+            f"a token would go to {redact(url)!r} unencrypted; use wss://, or say "
+            "allow_insecure_token=True"
+        )
+    if params.token is not None:
+        if options.token_in == "query":
+            url = add_query(url, token=params.token)
+        elif options.token_in == "path":
+            url = add_segment(url, params.token)
+        elif "authorization" not in lower:
+            headers["Authorization"] = f"Bearer {params.token}"
+    if params.body is not None:
+        url = add_query(url, body=params.body)
+    if options.origin is not None:
+        headers["Origin"] = options.origin
+    secrets = [*options.headers.values(), *(value for _, value in parse_qsl(parts.query))]
+    secrets += filter(None, [params.token, params.body, parts.password])
+    return url, headers, secrets
+
+
+async def _open_stream(parts: SplitResult, options: LinkOptions) -> trio.abc.Stream:
+    host, port = parts.hostname or "", port_of(parts)
+    options.on_stage("connect")
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except gaierror as error:
+        detail = f"{host!r} can't be resolved: {error.strerror or error}"
+        raise TransportStartError("resolve", detail) from error
+    except (OSError, UnicodeError) as error:
+        detail = f"{host}:{port}: {root_cause(error)}"
+        raise TransportStartError("connect", detail) from error
+    if not is_tls(parts.scheme):
+        return stream
+    options.on_stage("tls")
+    context = options.ssl_context or default_ssl_context()
+    tls = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await tls.do_handshake()
+    except (trio.BrokenResourceError, SSLError, OSError) as error:
+        await trio.aclose_forcefully(stream)
+        raise TransportStartError("tls", f"{host}:{port}: {root_cause(error)}") from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return tls
+
+
+async def _upgrade(
+    services: Services,
+    outbox: Outbox,
+    parts: SplitResult,
+    headers: dict[str, str],
+    options: LinkOptions,
+    secrets: list[str],
+) -> WebSocketConnection:
+    """Do the opening handshake; from then on trio-websocket's reader is a service."""
+    host = parts.netloc.rpartition("@")[2]
+    target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_URL_CHARACTERS)
+    made: list[WebSocketConnection] = []
+    refused: list[ConnectionRejected] = []
+    settled = trio.Event()
+    outbox.receive_allowance = _MAX_HANDSHAKE
+
+    async def read() -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                made.append(
+                    await trio_websocket.wrap_client_stream(
+                        nursery,
+                        outbox,  # type: ignore[arg-type]  # any stream will do
+                        host,
+                        target,
+                        extra_headers=[
+                            (name.encode(), value.encode("latin-1"))
+                            for name, value in headers.items()
+                        ],
+                        message_queue_size=_QUEUE,
+                        max_message_size=options.max_receive_size,
+                        receive_buffer_size=_READ_SIZE,
+                    )
+                )
+                settled.set()
+        except* ConnectionRejected as group:
+            refused.append(_first_leaf(group))
+        finally:
+            settled.set()
+
+    # A peer that hangs up, or speaks something else, leaves wrap_client_stream waiting.
+    outbox.on_over = settled.set
+    services.start(read, name="trio_pipecat: WebSocket reader")
+    await settled.wait()
+    if made:
+        outbox.receive_allowance = math.inf
+        return made[0]
+    if refused:
+        status, body = refused[0].status_code, refused[0].body or b""
+        detail = _explain_refusal(status, body)
+        raise TransportStartError("upgrade", scrub(detail, secrets), status) from refused[0]
+    # An answer that ends with the connection is one that trio-websocket never finishes reading.
+    if status_line := re.match(rb"HTTP/1\.[01] ([1-5]\d\d)", outbox.head):
+        status = int(status_line[1])
+        raise TransportStartError("upgrade", _explain_refusal(status, b""), status)
+    if outbox.receive_allowance < 0:
+        detail = f"the answer to the upgrade has over {_MAX_HANDSHAKE} bytes"
+    elif outbox.head:
+        detail = f"this is no WebSocket server: it answered {outbox.head!r}"
+    else:
+        detail = "the server hung up without an answer"
+    raise TransportStartError("upgrade", scrub(detail, secrets))
+
+
+def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionRejected:
+    leaf = group.exceptions[0]
+    return _first_leaf(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf
+
+
+def _explain_refusal(status: int, body: bytes) -> str:
+    text = body[:_EXCERPT].decode("utf-8", "replace").strip()
+    if status == 403:
+        # Pipecat's runner closes before it accepts, so all three look alike.
+        known = "the token was bad or used up, the Origin is not allowed, or there is no such path"
+        return f"{known} ({text})" if text else known
+    return text or "the server refused the upgrade"
