@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
 
 #: What servers see in the ``User-Agent`` of every request.
 USER_AGENT: Final = f"trio-pipecat/{__version__}"
