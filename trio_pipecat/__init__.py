@@ -279,4 +279,3 @@ for _name in __all__:
     _value = globals()[_name]
     if getattr(_value, "__module__", "").startswith("trio_pipecat."):
         _value.__module__ = __name__
-del _name, _value

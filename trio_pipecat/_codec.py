@@ -70,7 +70,7 @@ def encode_event(event: BotMessage) -> str:
     """Return the JSON text of an event, as a bot sends it."""
     if isinstance(event, UnknownMessage):
         return _dump(event.type, event.data)
-    return _dump(event.TYPE, to_json(event), id_=event.id if isinstance(event, Answer) else None)
+    return _dump(event.TYPE, _to_json(event), id_=event.id if isinstance(event, Answer) else None)
 
 
 def decode_command(text: str | bytes) -> tuple[str, Command] | MalformedCommand | None:
@@ -102,7 +102,7 @@ def encode_command(command: Command, id_: str) -> str:
     Raises:
         ValueError: the command holds what JSON can't carry (NaN, a lone surrogate…).
     """
-    return encode_data(command.TYPE, to_json(command), id_)
+    return encode_data(command.TYPE, _to_json(command), id_)
 
 
 def encode_data(type_: str, data: Json, id_: str) -> str:
@@ -122,6 +122,13 @@ def _load(text: str | bytes) -> Json:
         excerpt = text[:_EXCERPT]
         dots = "…" if len(text) > _EXCERPT else ""
         raise ProtocolError(f"not JSON ({type(error).__name__}): {excerpt!r}{dots}") from error
+
+
+def _to_json(message: BotMessage | Command) -> Json:
+    try:
+        return to_json(message)
+    except RecursionError as error:
+        raise ValueError(f"{message.TYPE}: nested too deep for JSON") from error
 
 
 def _dump(type_: str, data: Json, *, id_: str | None = None) -> str:

@@ -34,6 +34,11 @@ class PipecatError(Exception):
     """The base of every error that this package raises on purpose."""
 
 
+def _one_line(words: str) -> str:
+    """What others wrote, servers above all, may hold line breaks."""
+    return " ".join(words.split())
+
+
 @attrs.define(eq=False)
 class InvalidParamsError(PipecatError, ValueError):
     """The parameters can't work, whatever the network does: nothing was tried."""
@@ -59,7 +64,7 @@ class StartBotError(PipecatError):
     def __str__(self) -> str:
         status = "" if self.status is None else f"HTTP {self.status}: "
         retry = "" if self.retry_after is None else f" (retry after {self.retry_after:g} s)"
-        return f"the bot was not started: {status}{self.detail}{retry}"
+        return f"the bot was not started: {status}{_one_line(self.detail)}{retry}"
 
 
 @attrs.define(eq=False)
@@ -76,7 +81,7 @@ class TransportStartError(PipecatError):
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"HTTP {self.status}: "
-        return f"no link to the bot ({self.stage}): {status}{self.detail}"
+        return f"no link to the bot ({self.stage}): {status}{_one_line(self.detail)}"
 
 
 @attrs.define(eq=False)
@@ -131,7 +136,7 @@ class ConnectionLostError(SessionEndedError):
         code = "" if self.end.code is None else f" (close code {self.end.code})"
         text = f": {self.end.text}" if self.end.text else ""
         where = f"in state {self.end.last_state}{code}"
-        return f"the link to the bot was lost {where}: {self.detail}{text}"
+        return f"the link to the bot was lost {where}: {_one_line(self.detail + text)}"
 
 
 @attrs.define(eq=False)
@@ -141,7 +146,7 @@ class FatalBotError(SessionEndedError):
     error: str = ""
 
     def __str__(self) -> str:
-        return f"the bot failed: {self.error}"
+        return f"the bot failed: {_one_line(self.error)}"
 
 
 @attrs.define(eq=False)
@@ -163,7 +168,7 @@ class RequestError(PipecatError):
     error: str
 
     def __str__(self) -> str:
-        return f"the bot refused {self.t!r}: {self.error}"
+        return f"the bot refused {self.t!r}: {_one_line(self.error)}"
 
 
 @attrs.define(eq=False)
@@ -186,7 +191,7 @@ class UploadError(PipecatError):
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"HTTP {self.status}: "
-        return f"the file was not uploaded: {status}{self.detail}"
+        return f"the file was not uploaded: {status}{_one_line(self.detail)}"
 
 
 @attrs.define(eq=False)
@@ -229,7 +234,7 @@ class DeviceError(PipecatError):
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.device}: {self.detail}"
+        return _one_line(f"{self.device}: {self.detail}")
 
 
 @attrs.define(eq=False)
@@ -239,4 +244,4 @@ class InternalError(PipecatError):
     detail: str
 
     def __str__(self) -> str:
-        return f"a bug in trio_pipecat, please report it: {self.detail}"
+        return f"a bug in trio_pipecat, please report it: {_one_line(self.detail)}"

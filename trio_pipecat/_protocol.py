@@ -9,6 +9,7 @@ nothing of trio: times are passed in.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -49,13 +50,16 @@ _SINCE: Final[Mapping[str, tuple[int, int]]] = {
 #: Before this, a ``dtmf`` message carried one key, as ``button``.
 _DTMF_LIST_SINCE: Final = (2, 1)
 
+# The numbers are bounded because int() refuses those of thousands of digits.
+_VERSION: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
+
 
 def parse_version(version: str) -> tuple[int, int, int] | None:
     """Return the numbers of ``major.minor.patch``, None if it is not that."""
-    parts = version.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+    match = _VERSION.fullmatch(version)
+    if match is None:
         return None
-    major, minor, patch = parts
+    major, minor, patch = match.groups()
     return int(major), int(minor), int(patch)
 
 
@@ -137,7 +141,8 @@ class ClientProtocol:
                 raise UnsupportedFeatureError(
                     command.TYPE, f"RTVI {since[0]}.{since[1]}, this bot speaks {self.versions.bot}"
                 )
-            if isinstance(command, Dtmf) and effective[:2] < _DTMF_LIST_SINCE:
+            # Without a single key it goes out as it is: any bot refuses it.
+            if isinstance(command, Dtmf) and command.buttons and effective[:2] < _DTMF_LIST_SINCE:
                 return self._send_data(Dtmf.TYPE, [{"button": key} for key in command.buttons])
         id_ = self._new_id(command.TYPE)
         return Outgoing(id=id_, texts=(encode_command(command, id_),))

@@ -210,9 +210,10 @@ class Session:
                 try:
                     event = await stream.receive()
                 except trio.EndOfChannel:
-                    await driver.block.tell()
+                    break
                 if where(event):
                     return event
+            await driver.block.tell()
 
     # -- audio --
 

@@ -18,7 +18,7 @@ Target: TypeAlias = str | StartedBot | ConnectParams | None
 Starter: TypeAlias = Callable[[], Awaitable[StartedBot]]
 
 _SIM: Final = "sim:"
-_STARTERS: Final = {"sim": "trio_pipecat.testing._sim:start_sim"}
+_STARTERS: Final = {"sim": "trio_pipecat.testing._sim:sim_starter"}
 
 
 @attrs.frozen(kw_only=True)
@@ -149,9 +149,4 @@ def _http_starter(endpoint: str, options: SessionOptions, transport: str | None)
 
 
 def _sim_starter(url: str, options: SessionOptions) -> Starter:
-    start = cast(Callable[[str, object], Awaitable[StartedBot]], load(_STARTERS, "sim"))
-
-    async def start_it() -> StartedBot:
-        return await start(url, options.request_data)
-
-    return start_it
+    return cast(Starter, load(_STARTERS, "sim")(url, options.request_data))

@@ -115,7 +115,8 @@ def to_json(record: Any) -> Json:
     out.update(plan.tags)
     for field in plan.fields:
         value = getattr(record, field.name)
-        if value is None:
+        # None in a field that must be there is a value: JSON's null.
+        if value is None and not field.required:
             continue
         dumped = field.dump(value)
         target = out if field.inside is None else out.setdefault(field.inside, {})
@@ -181,16 +182,26 @@ def _checker(expected: Any) -> Callable[[object], bool]:
 def _describe_type(expected: Any) -> str:
     if expected in _NAMES:
         return _NAMES[expected]
+    if isinstance(expected, type):
+        return expected.__name__
     if typing.get_origin(expected) in _UNIONS:
         return " or ".join(_describe_type(option) for option in _without_none(expected))
-    return "a list" if typing.get_origin(expected) is tuple else "an object"
+    if typing.get_origin(expected) is tuple:
+        return f"a tuple, each item {_describe_type(typing.get_args(expected)[0])}"
+    return "an object"
 
 
 def _describe(value: object) -> str:
     """Name a value's type, not the value: what the peer sent may be long, or a secret."""
     if isinstance(value, bool):
         return "true or false"
-    names = {**_NAMES, types.NoneType: "null", dict: "an object", list: "a list"}
+    names = {
+        **_NAMES,
+        types.NoneType: "null",
+        dict: "an object",
+        list: "a list",
+        tuple: "a tuple",
+    }
     return names.get(type(value), type(value).__name__)
 
 
@@ -319,14 +330,14 @@ def _dumper(hint: Any) -> Callable[[Any], Any]:
         return to_json
     if typing.get_origin(options[0]) is tuple:
         return functools.partial(_dump_tuple, _dumper(typing.get_args(options[0])[0]))
-    return _dump_record_or_value if any(attrs.has(option) for option in options) else _identity
+    return _identity
 
 
 def _load_bytes(key: str, value: Json) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"{key}: expected a base64 string, got {_describe(value)}")
     if value.startswith("data:"):
-        value = value.partition(",")[2]
+        value = value.rpartition(",")[2]
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
@@ -358,7 +369,3 @@ def _load_tuple(key: str, load_item: Callable[[Any], Any], value: Json) -> tuple
 
 def _dump_tuple(dump_item: Callable[[Any], Any], value: tuple[Any, ...]) -> list[Json]:
     return [dump_item(item) for item in value]
-
-
-def _dump_record_or_value(value: Any) -> Json:
-    return to_json(value) if attrs.has(type(value)) else value

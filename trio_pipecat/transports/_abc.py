@@ -115,6 +115,10 @@ class Transport(ABC):
     async def aclose(self, code: int = 1000, text: str = "") -> None:
         """Say goodbye, wait for the other side's, close. Cancelling it closes without the wait."""
 
+    @abstractmethod
+    async def abort(self, detail: str) -> None:
+        """Be gone at once, without a goodbye; `detail` says why, for `end`."""
+
 
 @attrs.frozen(kw_only=True)
 class LinkOptions:

@@ -113,7 +113,7 @@ def decode(data: bytes, *, at: float | None = None) -> Incoming:
     """
     try:
         frame = _Frame.FromString(data)
-    except message.DecodeError as error:
+    except (message.DecodeError, ValueError) as error:  # protobuf in pure Python raises either
         raise ProtocolError(f"{len(data)} bytes that are no protobuf frame") from error
     kind = frame.WhichOneof("frame")
     if kind == "audio":

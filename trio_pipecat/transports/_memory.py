@@ -87,10 +87,15 @@ class MemoryTransport(Transport):
                 raise
         await trio.lowlevel.checkpoint()
 
-    def vanish(self) -> None:
+    async def abort(self, detail: str) -> None:
+        """Be gone at once, without a goodbye."""
+        self.vanish(detail)
+        await trio.lowlevel.checkpoint()
+
+    def vanish(self, detail: str = "the other end is gone") -> None:
         """Be gone without a goodbye: both ends find the link broken."""
         for transport in (self, self._other):
-            transport._finish(LinkEnd(code=1006, first="network", detail="the other end is gone"))
+            transport._finish(LinkEnd(code=1006, first="network", detail=detail))
             transport._goodbye_answered.set()
 
     def freeze(self) -> None:

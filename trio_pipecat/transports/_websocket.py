@@ -85,7 +85,7 @@ class WebSocketTransport(Transport):
         if closed.code == 1009 and "Exceeded maximum message size" in (closed.reason or ""):
             first = self._side
             detail = f"a message of over {self._options.max_receive_size} bytes came"
-        return LinkEnd(code=closed.code, text=closed.reason or "", first=first, detail=detail)
+        return LinkEnd(code=int(closed.code), text=closed.reason or "", first=first, detail=detail)
 
     async def receive(self) -> Incoming:
         """Return what arrives next. Cancelling loses nothing.
@@ -145,7 +145,7 @@ class WebSocketTransport(Transport):
         await trio.lowlevel.checkpoint()
 
     async def abort(self, detail: str) -> None:
-        """Be gone without a goodbye."""
+        """Be gone at once, without a goodbye."""
         self._detail = detail
         await trio.aclose_forcefully(self._outbox)
 
@@ -190,6 +190,49 @@ async def open_websocket(
             transport = WebSocketTransport(connection, outbox, "client", options)
             services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
             yield transport
+
+
+@asynccontextmanager
+async def accept_websocket(
+    stream: trio.abc.Stream, options: LinkOptions
+) -> AsyncGenerator[WebSocketTransport, None]:
+    """Be the server of a WebSocket whose upgrade request is what `stream` gives first.
+
+    Raises:
+        ProtocolError: the client went away before it had asked for a WebSocket.
+    """
+    transport: WebSocketTransport | None = None
+
+    async def say_goodbye(error: BaseException | None) -> None:
+        if transport is not None and transport.end is None:
+            await transport.aclose()
+
+    outbox = Outbox(stream)
+    made: list[WebSocketConnection] = []
+    settled = trio.Event()
+    outbox.on_over = settled.set
+
+    async def read() -> None:
+        async with trio.open_nursery() as nursery:
+            request = await trio_websocket.wrap_server_stream(
+                nursery,
+                outbox,
+                message_queue_size=_QUEUE,
+                max_message_size=options.max_receive_size,
+                receive_buffer_size=_READ_SIZE,
+            )
+            made.append(await request.accept())
+            settled.set()
+
+    async with stream, open_services(say_goodbye, grace=options.grace) as services:
+        services.start(outbox.run, name="trio_pipecat: WebSocket writer")
+        services.start(read, name="trio_pipecat: WebSocket reader")
+        await settled.wait()
+        if not made:
+            raise ProtocolError("the client went away during the upgrade")
+        transport = WebSocketTransport(made[0], outbox, "bot", options)
+        services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
+        yield transport
 
 
 def _address(params: ConnectParams, options: LinkOptions) -> tuple[str, dict[str, str], list[str]]:

@@ -1,0 +1,82 @@
+"""The simulated bot: what it is like, and how to reach it. `_conversation` is what it does."""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+
+from .._params import ConnectParams
+from .._service import open_services
+from .._wire import Json
+from ..transports import LinkOptions, Transport, memory_transport_pair
+from ._conversation import REQUESTS, Conversation, RequestHandler
+from ._voice import Voice
+
+
+def _echo(user_text: str) -> str:
+    return f"You said: {user_text}"
+
+
+def _report(function_name: str, result: Mapping[str, Json] | str) -> str:
+    subject = function_name.removeprefix("get_").replace("_", " ")
+    return f"The {subject}: {result if isinstance(result, str) else json.dumps(result)}"
+
+
+@attrs.define(kw_only=True, eq=False)
+class SimulatedBot:
+    """A bot in this process: no server, no keys, no network, and it speaks as pipecat does.
+
+    In memory, for tests and tutorials::
+
+        bot = SimulatedBot()
+        async with open_session(transport=bot.connect) as session: ...
+
+    or, with nothing to configure, ``open_session("sim:")``. On a real port: `serve_bot`.
+
+    Attributes:
+        greeting: what it says when a client is ready; None: nothing.
+        reply: what it answers to a text of the user; by default it repeats it.
+        report: what it says of a function's result.
+        echo_audio: send the user's sound back.
+        ready_delay: seconds from ``client-ready`` to ``bot-ready``.
+        think_seconds: seconds from the user's text to the first word of the answer.
+        voice: how it sounds.
+        requests: what it does with a client-message, by its type: an async function of the
+            `Conversation` and the message's data. What it returns, unless None, is the answer;
+            raising `RefusedError` is an error-response.
+        conversations: every conversation it has had, the newest last.
+    """
+
+    greeting: str | None = None
+    reply: Callable[[str], str] = _echo
+    report: Callable[[str, Mapping[str, Json] | str], str] = _report
+    echo_audio: bool = True
+    ready_delay: float = 0
+    think_seconds: float = 0
+    voice: Voice = attrs.field(factory=Voice)
+    requests: dict[str, RequestHandler] = attrs.field(factory=lambda: dict(REQUESTS))
+    conversations: list[Conversation] = attrs.field(factory=list, init=False, repr=False)
+
+    async def converse(self, link: Transport) -> None:
+        """Hold a conversation over `link`, the bot's end of it, until it ends."""
+        conversation = Conversation(self, link)
+        self.conversations.append(conversation)
+        await conversation.run()
+
+    @asynccontextmanager
+    async def connect(
+        self, params: ConnectParams, options: LinkOptions
+    ) -> AsyncGenerator[Transport, None]:
+        """Open a link to this bot in memory: a connector, for ``open_session(transport=…)``."""
+        await trio.lowlevel.checkpoint()
+        client, bot = memory_transport_pair(max_message_size=options.max_message_size)
+
+        async def say_goodbye(error: BaseException | None) -> None:
+            if client.end is None:
+                await client.aclose()
+
+        async with open_services(say_goodbye, grace=options.grace) as services:
+            services.start(self.converse, bot, name="trio_pipecat: simulated bot")
+            yield client

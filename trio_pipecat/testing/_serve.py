@@ -1,0 +1,210 @@
+"""A simulated bot on a real port: the routes of pipecat's development runner.
+
+``POST /start`` (with CORS, for browsers), ``GET /status``, and the WebSocket ``/ws-client``, with a
+token if they are asked for. What the bot saw is in ``bot.conversations``.
+"""
+
+import json
+import secrets
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from ssl import SSLContext
+from typing import Final
+from uuid import uuid4
+
+import attrs
+import trio
+
+from .._errors import ProtocolError
+from .._wire import Json
+from ..transports import LinkOptions
+from ..transports._websocket import accept_websocket
+from ._bot import SimulatedBot
+from ._http_server import Request, Response, json_response, serve_connection, text_response
+
+_WS_PATH: Final = "/ws-client"
+_MANY_CONNECTIONS: Final = 512
+
+
+@attrs.frozen(kw_only=True)
+class ServedBot:
+    """Where a served bot is."""
+
+    bot: SimulatedBot
+    host: str
+    port: int
+    tls: bool = False
+
+    @property
+    def start_url(self) -> str:
+        """The start endpoint."""
+        return f"{'https' if self.tls else 'http'}://{self._netloc}/start"
+
+    @property
+    def ws_url(self) -> str:
+        """The WebSocket."""
+        return f"{'wss' if self.tls else 'ws'}://{self._netloc}{_WS_PATH}"
+
+    @property
+    def _netloc(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@asynccontextmanager
+async def serve_bot(
+    bot: SimulatedBot | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token_auth: bool = False,
+    allowed_origins: Iterable[str] = (),
+    ssl_context: SSLContext | None = None,
+) -> AsyncGenerator[ServedBot, None]:
+    """Serve a simulated bot while the block lasts.
+
+    Args:
+        bot: the bot; by default one that greets.
+        host: the interface to listen on.
+        port: the port; 0: a free one.
+        token_auth: only let in who brings a token of ``/start``; each is good for one connection.
+        allowed_origins: only let in who sends one of these as ``Origin``; empty: everybody.
+        ssl_context: serve ``https`` and ``wss`` with it.
+
+    Raises:
+        OSError: the port can't be had.
+    """
+    if bot is None:
+        bot = SimulatedBot(greeting="Hello! I am the simulated bot.")
+    server = _Server(
+        bot,
+        token_auth=token_auth,
+        allowed_origins=allowed_origins,
+        ssl_context=ssl_context,
+    )
+    listeners = await trio.open_tcp_listeners(port, host=host, backlog=_MANY_CONNECTIONS)
+    try:
+        # With port 0 each interface gets a port of its own, so only one can be meant.
+        listener, *others = listeners
+        for other in others:
+            await other.aclose()
+        bound = listener.socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(trio.serve_listeners, server.serve, [listener], handler_nursery=nursery)
+            )
+            yield ServedBot(bot=bot, host=host, port=bound, tls=ssl_context is not None)
+            nursery.cancel_scope.cancel()
+    finally:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+
+
+class _Server:
+    def __init__(
+        self,
+        bot: SimulatedBot,
+        *,
+        token_auth: bool,
+        allowed_origins: Iterable[str],
+        ssl_context: SSLContext | None,
+    ) -> None:
+        self._bot = bot
+        self._token_auth = token_auth
+        self._ssl_context = ssl_context
+        self._origins = {origin.lower() for origin in allowed_origins}
+        self._tokens: set[str] = set()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one connection."""
+        connection: trio.abc.Stream = stream
+        if self._ssl_context is not None:
+            connection = trio.SSLStream(
+                stream, self._ssl_context, server_side=True, https_compatible=True
+            )
+        try:
+            await serve_connection(connection, self._answer, self._upgrade)
+        except trio.BrokenResourceError:
+            await trio.aclose_forcefully(stream)  # a TLS handshake that failed
+
+    async def _answer(self, request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        if request.method == "OPTIONS":
+            return _allow_origin(request, Response(status=200))
+        match request.method, request.path:
+            case "POST", "/start":
+                response = self._start(request)
+            case "GET", "/status":
+                response = json_response({"status": "ready", "transports": ["websocket"]})
+            case _, "/start" | "/status":
+                response = json_response({"detail": "Method Not Allowed"}, 405)
+            case _:
+                response = json_response({"detail": "Not Found"}, 404)
+        return _allow_origin(request, response)
+
+    def _start(self, request: Request) -> Response:
+        wanted = _start_request(request.body)
+        if not isinstance(wanted, dict):
+            return text_response("Internal Server Error", 500)
+        transport = wanted.get("transport") or "websocket"
+        if transport != "websocket":
+            return json_response({"detail": f"Transport '{transport}' is not allowed."}, 400)
+        token = None
+        if self._token_auth:
+            token = secrets.token_urlsafe(48)
+            self._tokens.add(token)
+        host = request.headers.get("host", "localhost")
+        return json_response(
+            {
+                "wsUrl": f"{'ws' if self._ssl_context is None else 'wss'}://{host}{_WS_PATH}",
+                "sessionId": str(uuid4()),
+                "token": token,
+            }
+        )
+
+    async def _upgrade(self, request: Request, stream: trio.abc.Stream) -> Response | None:
+        path, _, token = request.path.removeprefix("/").partition("/")
+        if f"/{path}" != _WS_PATH or not self._lets_in(request, token):
+            # pipecat's runner closes before it accepts, so every refusal is this one.
+            return text_response("", 403)
+        try:
+            async with accept_websocket(stream, LinkOptions()) as link:
+                await self._bot.converse(link)
+        except ProtocolError:
+            pass  # the client changed its mind
+        return None
+
+    def _lets_in(self, request: Request, token_in_path: str) -> bool:
+        if self._origins and request.headers.get("origin", "").lower() not in self._origins:
+            return False
+        if not self._token_auth:
+            return not token_in_path
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        token = token_in_path or bearer or request.query.get("token", "")
+        if token not in self._tokens:
+            return False
+        self._tokens.discard(token)
+        return True
+
+
+def _start_request(body: bytes) -> Json:
+    try:
+        return json.loads(body or b"{}")
+    except ValueError:
+        return {}  # as pipecat's runner takes it
+
+
+def _allow_origin(request: Request, response: Response) -> Response:
+    origin = request.headers.get("origin")
+    if origin is None:
+        return response
+    wanted = request.headers.get("access-control-request-headers", "*")
+    headers = {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": wanted,
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
+    return attrs.evolve(response, headers={**response.headers, **headers})
