@@ -39,7 +39,6 @@ from ._events import FunctionCallUnanswerable as FunctionCallUnanswerable
 from ._events import ProtocolMismatch as ProtocolMismatch
 from ._events import StateChanged as StateChanged
 from ._functions import FunctionHandler as FunctionHandler
-from ._http import start_bot as start_bot
 from ._lifecycle import StateEvents as StateEvents
 from ._messages import RTVI_VERSION as RTVI_VERSION
 from ._messages import AboutClient as AboutClient
@@ -131,6 +130,7 @@ from ._params import TokenPlace as TokenPlace
 from ._protocol import FunctionCall as FunctionCall
 from ._protocol import ProtocolVersions as ProtocolVersions
 from ._session import Session as Session
+from ._start import start_bot as start_bot
 from ._state import EndReason as EndReason
 from ._state import SessionEnd as SessionEnd
 from ._state import Side as Side
@@ -274,8 +274,7 @@ __all__ = [
     "start_bot",
 ]
 
-# So that tracebacks and pickles say trio_pipecat.StartBotError, where people import it from.
-for _name in __all__:
-    _value = globals()[_name]
-    if getattr(_value, "__module__", "").startswith("trio_pipecat."):
+# So that tracebacks say trio_pipecat.StartBotError, where people import it from.
+for _value in tuple(globals().values()):
+    if isinstance(_value, type) and issubclass(_value, PipecatError):
         _value.__module__ = __name__

@@ -7,9 +7,10 @@ error there; a body that waits on something else is cancelled, after it has read
 and inside the block the error is raised exactly once. Three questions have to be answered for that.
 
 *Is this task inside the block?* It is if it is the block's own task, or a child, however deep, of a
-nursery that was opened inside the block. trio lists a task's nurseries in the order in which they
-were opened, so those after ours are inside. Tasks elsewhere may use a session too: they are told
-with copies of the error, and they do not count.
+nursery that was opened inside the block, or of the services (where function handlers run). trio
+lists a task's nurseries in the order in which they were opened, so those after ours are inside.
+Tasks elsewhere may use a session too: they are told with copies of the error, and they do not
+count.
 
 *Does the block's own task wait for a result?* Then the error goes there and nothing is cancelled:
 the body may handle it. Otherwise the block is *ending*: it will be cancelled, and the error, if

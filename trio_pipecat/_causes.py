@@ -1,6 +1,7 @@
 """Why something failed, in the words of whoever knew first: libraries wrap the system's errors."""
 
 import os
+import socket
 import ssl
 
 
@@ -11,9 +12,12 @@ def root_cause(error: BaseException) -> str:
     while reason is not None and id(reason) not in seen:
         seen.add(id(reason))
         if isinstance(reason, ssl.SSLCertVerificationError):
-            return f"certificate refused: {reason.verify_message}"
+            return f"certificate refused: {getattr(reason, 'verify_message', None) or reason}"
         if isinstance(reason, ssl.SSLError):
-            return f"TLS failed: {reason.reason or reason}"
+            # OpenSSL's errors have a reason, those that Python makes have none.
+            return f"TLS failed: {getattr(reason, 'reason', None) or reason}"
+        if isinstance(reason, socket.gaierror) and reason.strerror:
+            return reason.strerror
         if isinstance(reason, OSError) and reason.errno is not None and reason.errno > 0:
             return os.strerror(reason.errno)
         if isinstance(reason, BaseExceptionGroup):

@@ -32,6 +32,7 @@ from ._errors import (
     BotNotReadyError,
     ConnectionLostError,
     FatalBotError,
+    InternalError,
     MessageTooLargeError,
     PipecatError,
     ProtocolError,
@@ -56,7 +57,7 @@ from ._messages import BotInterrupted, BotMessage, BotReady, Error, Event, Malfo
 from ._options import SessionOptions
 from ._params import ConnectParams, StartedBot, without_secrets
 from ._protocol import ClientProtocol, Outgoing
-from ._service import Services
+from ._service import Services, is_cancellation
 from ._state import EndReason, SessionEnd, Side, State
 from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
 from ._targets import Plan
@@ -125,12 +126,8 @@ class Driver(StreamOwner):
         with self._link_scope:
             try:
                 ending = await self._converse()
-            except PipecatError as error:
-                ending = _startup_failure(error)
-            except OSError as error:  # of a connector that is not ours
-                failure = TransportStartError(self._stage, root_cause(error))
-                failure.__cause__ = error
-                ending = _startup_failure(failure)
+            except Exception as error:
+                ending = self._failure(error)
             self._ending = self._ending or ending
         if self._finish():
             await self.block.see_off(self._streams, self.options.disconnect_timeout)
@@ -161,6 +158,24 @@ class Driver(StreamOwner):
         raise TransportStartError(
             self._stage, f"the link was not open after {self.options.connect_timeout:g} s"
         )
+
+    def _failure(self, error: Exception) -> Ending:
+        """Say what it means that `_converse` raised: the start failed, or we have a bug."""
+        starting = not self.lifecycle.reached(State.CONNECTED)
+        if isinstance(error, PipecatError):
+            failure: PipecatError = error
+        elif isinstance(error, OSError) and starting:  # of a connector that is not ours
+            failure = TransportStartError(self._stage, root_cause(error))
+        else:
+            failure = InternalError(f"{type(error).__name__}: {error}")
+        if failure is not error:
+            failure.__cause__ = error
+        first: Side = "bot" if getattr(error, "status", None) is not None else "network"
+        if isinstance(failure, InternalError):
+            first = "client"
+        ready = self.lifecycle.reached(State.READY)
+        reason: EndReason = "client" if ready else "startup_failed"
+        return Ending(reason=reason, first=first, error=lambda end: failure)
 
     def _link_options(self) -> LinkOptions:
         options = self.options
@@ -338,13 +353,10 @@ class Driver(StreamOwner):
         """The body has left: end what it has running, and hang up."""
         self.block.leave()
         self.functions.cancel_all()
-        await self.hang_up("cancelled" if _is_cancellation(error) else "client")
+        await self.hang_up("cancelled" if is_cancellation(error) else "client")
 
     def finish_abandoned(self) -> None:
         """Finish a session whose driver was stopped before it could."""
-        bug = self.services.failure
-        if self.end is None and self._ending is None and bug is not None:
-            self._ending = Ending(reason="client", first="client", error=lambda end: bug)
         self._finish()
 
     def _finish(self) -> bool:
@@ -474,7 +486,8 @@ class Driver(StreamOwner):
     async def link_broke(self) -> NoReturn:
         """A send found the link ended: wait until the driver knows too, then tell the caller."""
         with self.block.waiting():
-            await self.finished.wait()
+            if not self.finished.is_set():
+                await self.finished.wait()
             await self.block.tell()
 
     def add_waiter(self) -> trio.Event:
@@ -495,11 +508,6 @@ class Driver(StreamOwner):
         self._waiters.discard(waiter)
 
 
-def _startup_failure(error: PipecatError) -> Ending:
-    first: Side = "bot" if getattr(error, "status", None) is not None else "network"
-    return Ending(reason="startup_failed", first=first, error=lambda end: error)
-
-
 def _lost(detail: str) -> Callable[[SessionEnd], BaseException]:
     return lambda end: ConnectionLostError(end, detail)
 
@@ -513,9 +521,3 @@ def _type_of(event: BotMessage) -> str:
     if isinstance(event, MalformedMessage):
         return f"{event.type or 'no message'} (malformed: {event.reason})"
     return event.TYPE or str(getattr(event, "type", "unknown"))
-
-
-def _is_cancellation(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_cancellation, error.exceptions))
-    return isinstance(error, trio.Cancelled)

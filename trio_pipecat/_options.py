@@ -1,18 +1,24 @@
 """Every keyword of `open_session`, in one place, checked before anything is tried."""
 
+import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from ssl import SSLContext
-from typing import Any, TypedDict, get_args
+from typing import Any, Final, TypedDict, get_args
 
 import attrs
 
 from ._errors import InvalidParamsError
 from ._messages import AboutClient
-from ._params import TokenPlace
+from ._params import TokenPlace, show_url
 from ._version import __version__
 from ._wire import Json
 from .transports._abc import Connector
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Headers that say how a message is framed. Whoever sets them breaks it.
+_FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
 
 
 class SessionKeywords(TypedDict, total=False):
@@ -84,14 +90,22 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     Raises:
         InvalidParamsError: one of them can't be sent. The text names it, without its value.
     """
+    try:
+        items = dict(headers).items()
+    except (TypeError, ValueError):
+        raise InvalidParamsError("headers are a mapping of names to values") from None
     checked = {}
-    for name, value in dict(headers).items():
+    for name, value in items:
         if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidParamsError("headers are strings")
-        token = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
-        if not token:
-            raise InvalidParamsError(f"not the name of a header: {name!r}")
-        if any(ord(character) < 32 and character != "\t" for character in value):
+        token = _HEADER_NAME.match(name)
+        if token is None or token.end() < len(name):
+            # Only the beginning: somebody may have put the whole header there.
+            start = "" if token is None else token[0]
+            raise InvalidParamsError(f"not the name of a header: {start!r}…")
+        if name.lower() in _FRAMING:
+            raise InvalidParamsError(f"the header {name} is HTTP's own business")
+        if any(_is_control(character) and character != "\t" for character in value):
             raise InvalidParamsError(f"the header {name} holds a line break or control character")
         try:
             value.encode("latin-1")
@@ -101,13 +115,34 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return checked
 
 
+def check_seconds(name: str, value: object) -> None:
+    """Raise `InvalidParamsError` if `value` is no positive number (NaN is none either)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidParamsError(f"{name} is a positive number, not {value!r}")
+
+
+def check_request_data(data: Mapping[str, Json] | None) -> None:
+    """Raise `InvalidParamsError` if `data` is no JSON object."""
+    if data is None:
+        return
+    if not isinstance(data, Mapping):
+        raise InvalidParamsError("request_data is an object (a mapping)")
+    try:
+        json.dumps({**data}, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParamsError(f"request_data can't be JSON: {error}") from None
+
+
+def _is_control(character: str) -> bool:
+    return ord(character) < 32 or ord(character) == 127
+
+
 def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return check_headers({} if headers is None else headers)
 
 
 def _positive(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidParamsError(f"{attribute.name} is a positive number, not {value!r}")
+    check_seconds(attribute.name, value)
 
 
 def _whole(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -116,8 +151,19 @@ def _whole(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
 
 
 def _json_object(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if value is not None and not isinstance(value, Mapping):
-        raise InvalidParamsError(f"{attribute.name} is an object (a mapping)")
+    check_request_data(value)
+
+
+def _printable(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+        raise InvalidParamsError(f"{attribute.name} is a string of printable ASCII characters")
+
+
+def _transport(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and not isinstance(value, str) and not callable(value):
+        raise InvalidParamsError("transport is a name or a connector")
 
 
 def _token_place(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -129,20 +175,20 @@ def _token_place(options: Any, attribute: "attrs.Attribute[Any]", value: Any) ->
 class SessionOptions:
     """The keywords of `SessionKeywords` with their defaults, checked."""
 
-    endpoint: str | None = None
-    ws_url: str | None = None
-    webrtc_url: str | None = None
-    token: str | None = attrs.field(default=None, repr=False)
+    endpoint: str | None = attrs.field(default=None, repr=show_url)
+    ws_url: str | None = attrs.field(default=None, repr=show_url)
+    webrtc_url: str | None = attrs.field(default=None, repr=show_url)
+    token: str | None = attrs.field(default=None, validator=_printable, repr=False)
     request_data: Mapping[str, Json] | None = attrs.field(
         default=None, validator=_json_object, repr=False
     )
     headers: dict[str, str] = attrs.field(
         factory=dict, converter=_headers, repr=lambda headers: str([*headers])
     )
-    transport: str | Connector | None = None
-    base_url: str | None = None
+    transport: str | Connector | None = attrs.field(default=None, validator=_transport)
+    base_url: str | None = attrs.field(default=None, repr=show_url)
     ssl_context: SSLContext | None = attrs.field(default=None, repr=False)
-    origin: str | None = None
+    origin: str | None = attrs.field(default=None, validator=_printable)
     token_in: TokenPlace = attrs.field(default="header", validator=_token_place)
     allow_insecure_token: bool = False
     ice_servers: Sequence[Json] | None = attrs.field(default=None, repr=False)

@@ -8,12 +8,12 @@ reached from here is mended (`_urls.repair_ws_url`).
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
 from ._errors import InvalidParamsError, StartBotError
-from ._urls import HIDDEN, check_url, redact, repair_ws_url
+from ._urls import HIDDEN, find_upload_url, redact, repair_ws_url
 from ._wire import Json
 
 #: Where a token travels: in ``Authorization: Bearer``, in ``?token=``, or as a path segment.
@@ -23,10 +23,13 @@ TokenPlace: TypeAlias = Literal["header", "query", "path"]
 _FOREIGN: Final = {"daily_room": "Daily", "moq": "MoQ"}
 
 
-_SECRET: Final = re.compile("token|credential|password|secret|key|^body$", re.IGNORECASE)
+_SECRET: Final = re.compile("auth|token|credential|password|secret|key|^body$", re.IGNORECASE)
+#: How deep a start answer is shown. None goes deeper than this on purpose.
+_MAX_DEPTH: Final = 20
 
 
-def _show_url(url: str | None) -> str:
+def show_url(url: str | None) -> str:
+    """Return the repr of a URL, without what is secret in it."""
     return "None" if url is None else repr(redact(url))
 
 
@@ -43,15 +46,15 @@ class ConnectParams:
     """
 
     transport: str
-    ws_url: str | None = attrs.field(default=None, repr=_show_url)
+    ws_url: str | None = attrs.field(default=None, repr=show_url)
     token: str | None = attrs.field(default=None, repr=_show_secret)
     body: str | None = attrs.field(default=None, repr=_show_secret)
-    webrtc_url: str | None = attrs.field(default=None, repr=_show_url)
+    webrtc_url: str | None = attrs.field(default=None, repr=show_url)
     ice_servers: Sequence[Json] | None = attrs.field(default=None, repr=False)
     request_data: Json = attrs.field(default=None, repr=False)
     sim_url: str | None = None
     session_id: str | None = None
-    file_upload_url: str | None = attrs.field(default=None, repr=_show_url)
+    file_upload_url: str | None = attrs.field(default=None, repr=show_url)
     other: Mapping[str, Json] = attrs.field(factory=dict, repr=lambda other: str([*other]))
 
 
@@ -62,7 +65,7 @@ class StartedBot:
     `answer` is what the start endpoint said, whole: it may hold a token.
     """
 
-    endpoint: str = attrs.field(repr=_show_url)
+    endpoint: str = attrs.field(repr=show_url)
     answer: Json = attrs.field(repr=False)
     params: ConnectParams
 
@@ -95,24 +98,25 @@ def read_answer(
     body, upload_url, sim_url = text("body"), text("file_upload_url"), text("sim_url")
     webrtc_url = text("webrtc_url")
     ice_config = keys.pop("ice_config", None)
-    ice_servers = ice_config.get("iceServers") if isinstance(ice_config, dict) else None
+    ice_servers = _ice_servers(ice_config) if isinstance(ice_config, dict) else None
     for key, name in _FOREIGN.items():
-        if key in keys and ws_url is None:
+        if keys.get(key) and ws_url is None:
             raise StartBotError(f"the answer is for {name}, which this client does not speak", 200)
+    if keys.get("url") and token is not None and ws_url is None:
+        raise StartBotError("the answer is for LiveKit, which this client does not speak", 200)
     try:
         if ws_url is not None:
             ws_url = repair_ws_url(ws_url, endpoint, base_url=base_url)
         if upload_url is not None:
-            upload_url = urljoin(endpoint if base_url is None else base_url, upload_url)
-            check_url(upload_url, "http", "https")
+            upload_url = find_upload_url(upload_url, endpoint, base_url=base_url)
     except InvalidParamsError as error:
         raise StartBotError(f"the answer has an address that can't be used: {error}", 200) from None
-    if session_id is not None and ws_url is None and webrtc_url is None and sim_url is None:
+    told = transport == "webrtc" or (ws_url is None and sim_url is None)
+    if webrtc_url is None and session_id is not None and told:
         webrtc_url = offer_url(endpoint, session_id)
-    found = transport or (
-        "websocket" if ws_url else "sim" if sim_url else "webrtc" if webrtc_url else None
-    )
-    if found is None:
+    addresses = {"websocket": ws_url, "sim": sim_url, "webrtc": webrtc_url}
+    found = transport or next((name for name, url in addresses.items() if url is not None), None)
+    if found is None or addresses.get(found, found) is None:
         raise StartBotError(f"the answer names no address; its keys are {sorted(answer)}", 200)
     return ConnectParams(
         transport=found,
@@ -129,16 +133,22 @@ def read_answer(
     )
 
 
-def without_secrets(answer: Json) -> Json:
+def without_secrets(answer: Json, depth: int = _MAX_DEPTH) -> Json:
     """Return a start answer fit to be shown: its secrets hidden, its URLs redacted."""
+    if isinstance(answer, dict | list) and not depth:
+        return HIDDEN
     if isinstance(answer, dict):
         return {
-            key: HIDDEN if value is not None and _SECRET.search(key) else without_secrets(value)
+            key: HIDDEN
+            if value is not None and _SECRET.search(key)
+            else without_secrets(value, depth - 1)
             for key, value in answer.items()
         }
     if isinstance(answer, list):
-        return [without_secrets(item) for item in answer]
-    return redact(answer) if isinstance(answer, str) and "://" in answer else answer
+        return [without_secrets(item, depth - 1) for item in answer]
+    if isinstance(answer, str) and ("://" in answer or answer.startswith("/")):
+        return redact(answer)
+    return answer
 
 
 def offer_url(endpoint: str, session_id: str) -> str:
@@ -150,6 +160,11 @@ def offer_url(endpoint: str, session_id: str) -> str:
     folder = parts.path.rstrip("/").rpartition("/")[0]
     path = f"{folder}/sessions/{quote(session_id, safe='')}/api/offer"
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _ice_servers(ice_config: dict[str, Json]) -> Sequence[Json] | None:
+    servers = {_snake(key): value for key, value in ice_config.items()}.get("ice_servers")
+    return servers if isinstance(servers, list) else None
 
 
 def _snake(key: str) -> str:

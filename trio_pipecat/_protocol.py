@@ -181,7 +181,7 @@ class ClientProtocol:
                 function_name=call.function_name,
                 tool_call_id=call.tool_call_id,
                 arguments=call.arguments,
-                result=result,
+                result=dict(result) if isinstance(result, Mapping) else result,
             )
         )
         self.calls.pop(call.tool_call_id, None)

@@ -141,7 +141,7 @@ async def open_services(
         # "from" what it comes from already, so that our own Cancelled is not shown as its context.
         raise failure from failure.__cause__
     if leftover is not None:
-        raise leftover
+        raise _first_leaf(leftover)
 
 
 def _exit_in(error: BaseException | None) -> BaseException | None:
@@ -149,6 +149,17 @@ def _exit_in(error: BaseException | None) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(_exit_in, error.exceptions)), None)
     return error if isinstance(error, KeyboardInterrupt | SystemExit) else None
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    """Is this `trio.Cancelled`, or a group of nothing else?"""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_cancellation, error.exceptions))
+    return isinstance(error, trio.Cancelled)
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    return _first_leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _as_bug(error: Exception) -> InternalError:
@@ -161,6 +172,8 @@ def _with_context(error: BaseException, context: BaseException | None) -> BaseEx
     """Hang `context` at the end of `error`'s chain of contexts, unless it is there already."""
     if context is None or error is context:
         return error
+    # What was raised in the farewell has the body's error as its context: no rings, please.
+    _cut(context, error)
     last, seen = error, {id(error)}
     # Our own cancellation of the body is no news in a traceback, so it gives way.
     while last.__context__ is not None and not isinstance(last.__context__, trio.Cancelled):
@@ -170,3 +183,15 @@ def _with_context(error: BaseException, context: BaseException | None) -> BaseEx
         seen.add(id(last))
     last.__context__ = context
     return error
+
+
+def _cut(chain: BaseException, error: BaseException) -> None:
+    """Take `error`, and what comes after it, from the end of a chain of causes and contexts."""
+    link: BaseException | None = chain
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        if link.__context__ is error:
+            link.__context__ = None
+            return
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__

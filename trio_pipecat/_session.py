@@ -13,7 +13,6 @@ from ._block import Block
 from ._driver import Driver
 from ._errors import RequestError, RequestTimeoutError, UnsupportedFeatureError
 from ._functions import FunctionHandler
-from ._http import upload
 from ._lifecycle import StateEvents
 from ._messages import (
     Answer,
@@ -39,6 +38,7 @@ from ._options import SessionOptions
 from ._params import StartedBot
 from ._protocol import ProtocolVersions
 from ._service import open_services
+from ._start import upload
 from ._state import SessionEnd, State
 from ._streams import AudioStream, EventStream, StreamReader
 from ._targets import Plan
@@ -63,8 +63,8 @@ class Session:
     ends when the session is over. `subscribe` gives an independent, filtered stream.
 
     Every method that sends waits while the link is backed up, raises `BotNotReadyError` before the
-    bot is ready and `SessionEndedError` (or the session's own error) after the end. Cancelling one
-    of them loses nothing: the message is sent whole or not at all.
+    bot is ready and `SessionEndedError` (or the session's own error) after the end. One that was
+    cancelled has sent nothing; one that returned has sent the message whole.
 
     A session may be used by any task. Which tasks are told of an error, and which are cancelled, is
     described in *How a session ends*, in the documentation.
@@ -194,8 +194,10 @@ class Session:
     ) -> E:
         """Wait for the next event of one of `types` for which `where` is true, and return it.
 
-        Only events from the call on count. If the one you want may come before you get to call
-        this, `subscribe` first. Cancelling is safe.
+        Events from the call on count. A call that follows another of the session's without an
+        ``await`` of something else in between misses nothing: what is sent is answered after it
+        was sent, and whoever is woken by an event goes on before the next one. Else `subscribe`
+        first. Cancelling is safe.
 
         Raises:
             SessionEndedError: the session ended, and it did not come.
@@ -204,6 +206,7 @@ class Session:
         stream: EventStream[E] = EventStream(
             driver, "wait_event", types, driver.options.event_buffer
         )
+        stream.for_one_event = True
         driver.add_stream(stream)
         with stream, driver.block.waiting():
             while True:
@@ -239,8 +242,8 @@ class Session:
 
         Bots do not announce the rate they listen at; Pipecat's default is 16000, mono, and a
         WebSocket bot does not convert. Send in real time: a bot that gets a minute of sound at once
-        hears a minute, and cannot tell when a turn ended. Cancelling may leave the end unsent, in
-        whole frames of 64 KiB.
+        hears a minute, and cannot tell when a turn ended. When it is cancelled, what is left of
+        more than 64 KiB is not sent.
 
         Raises:
             ValueError: this can't be sound.
@@ -305,7 +308,8 @@ class Session:
         """Send the bot's application a message and return the data of its answer.
 
         An application that does not know `t` does not answer at all, so there is a `timeout`, in
-        seconds. Cancelling: the request was sent, its answer comes as an event only.
+        seconds. When it is cancelled, the request may have been sent; its answer then comes as an
+        event only.
 
         Raises:
             RequestError: the application refused.

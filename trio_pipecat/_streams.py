@@ -75,6 +75,8 @@ class Stream(Generic[T]):
 
     def __init__(self, owner: StreamOwner, name: str) -> None:
         self.name = name
+        #: Its reader waits for one event, as for a result: at the end it is told, not parked.
+        self.for_one_event = False
         self._owner = owner
         self._buffer: deque[T] = deque()
         self._readers: set[weakref.ref[StreamReader[T]]] = set()
@@ -180,8 +182,9 @@ class Stream(Generic[T]):
             if self._buffer:
                 return self._take()
             if self._over:
-                self._owner.stream_moved()
-                await self._owner.stream_over()
+                if not self.for_one_event:
+                    self._owner.stream_moved()
+                    await self._owner.stream_over()
                 raise trio.EndOfChannel
             await self._waiting.park()
 

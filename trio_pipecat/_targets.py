@@ -6,11 +6,12 @@ from typing import Final, TypeAlias, cast
 import attrs
 
 from ._errors import InvalidParamsError
-from ._http import start_bot
 from ._options import SessionOptions
 from ._params import ConnectParams, StartedBot
-from ._urls import check_url, redact
-from .transports import Connector, find_connector, load
+from ._start import start_bot
+from ._urls import check_credentials, check_url, redact
+from .transports import Connector, find_connector
+from .transports._registry import find_starter
 
 #: What `open_session` takes first: an address, a bot that was started, or parameters at hand.
 Target: TypeAlias = str | StartedBot | ConnectParams | None
@@ -18,7 +19,6 @@ Target: TypeAlias = str | StartedBot | ConnectParams | None
 Starter: TypeAlias = Callable[[], Awaitable[StartedBot]]
 
 _SIM: Final = "sim:"
-_STARTERS: Final = {"sim": "trio_pipecat.testing._sim:sim_starter"}
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +51,13 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
     name = options.transport if isinstance(options.transport, str) else None
     if name is not None and name != "webrtc":
         find_connector(name)
+    if not isinstance(target, Target):
+        raise InvalidParamsError(
+            "the first argument is an address, a StartedBot or ConnectParams, "
+            f"not {type(target).__name__}"
+        )
+    if options.base_url is not None:
+        check_url(options.base_url, "http", "https", "ws", "wss")
     if isinstance(target, str):
         options = _sort_address(target, options)
         target = None if not target.startswith(_SIM) else target
@@ -71,13 +78,16 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
     started = target if isinstance(target, StartedBot) else None
     upgrade_headers = options.headers
     if started is not None:
-        params = started.params
+        params = _changed(started.params, options, name)
     elif isinstance(target, ConnectParams):
-        params = target
+        params = _changed(target, options, name)
     elif isinstance(target, str):
         start = _sim_starter(target, options)
     elif options.endpoint is not None:
         check_url(options.endpoint, "http", "https")
+        check_credentials(
+            options.endpoint, options.headers, allow_insecure=options.allow_insecure_token
+        )
         start = _http_starter(options.endpoint, options, name)
         upgrade_headers = {}
     elif options.ws_url is not None:
@@ -90,6 +100,7 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
         params = _direct(options, "custom")
     if params is not None and own_connector is None:
         find_connector(params.transport)
+        _check_params(params, options)
     return Plan(
         start=start,
         params=params,
@@ -101,7 +112,7 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
 
 def _sort_address(address: str, options: SessionOptions) -> SessionOptions:
     """Put an address that came as the first argument where its scheme says it belongs."""
-    scheme = address.partition(":")[0]
+    scheme = address.partition(":")[0].lower()
     key = {"ws": "ws_url", "wss": "ws_url", "http": "endpoint", "https": "endpoint"}.get(scheme)
     if key is None:
         if address.startswith(_SIM):
@@ -127,6 +138,27 @@ def _direct(options: SessionOptions, transport: str) -> ConnectParams:
     )
 
 
+def _changed(
+    params: ConnectParams, options: SessionOptions, transport: str | None
+) -> ConnectParams:
+    """Return `params` as the keywords want them."""
+    return attrs.evolve(
+        params,
+        transport=transport or params.transport,
+        token=params.token if options.token is None else options.token,
+        ice_servers=params.ice_servers if options.ice_servers is None else options.ice_servers,
+    )
+
+
+def _check_params(params: ConnectParams, options: SessionOptions) -> None:
+    if params.transport == "websocket":
+        if params.ws_url is None:
+            raise InvalidParamsError("a WebSocket needs a ws_url")
+        check_url(params.ws_url, "ws", "wss")
+        names = [*options.headers, *(["token"] if params.token is not None else [])]
+        check_credentials(params.ws_url, names, allow_insecure=options.allow_insecure_token)
+
+
 def _http_starter(endpoint: str, options: SessionOptions, transport: str | None) -> Starter:
     async def start() -> StartedBot:
         started = await start_bot(
@@ -149,4 +181,4 @@ def _http_starter(endpoint: str, options: SessionOptions, transport: str | None)
 
 
 def _sim_starter(url: str, options: SessionOptions) -> Starter:
-    return cast(Starter, load(_STARTERS, "sim")(url, options.request_data))
+    return cast(Starter, find_starter("sim")(url, options.request_data))

@@ -8,6 +8,7 @@ from .._codec import MalformedCommand, decode_command, encode_event
 from .._errors import ProtocolError
 from .._messages import (
     RTVI_VERSION,
+    AppendToContext,
     BotMessage,
     BotReady,
     Capabilities,
@@ -59,6 +60,8 @@ class BotProtocol:
         if isinstance(received, MalformedCommand):
             return self._refuse(received)
         id_, command = received
+        if isinstance(command, AppendToContext):  # gone from pipecat
+            return Received(replies=self._complain(id_, f"Unsupported type {command.TYPE}"))
         if not isinstance(command, ClientReady):
             return Received(id_, command)
         self._hello_id = id_

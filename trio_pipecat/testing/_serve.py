@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from .._errors import ProtocolError
+from .._service import open_services
 from .._wire import Json
 from ..transports import LinkOptions
 from ..transports._websocket import accept_websocket
@@ -25,6 +26,7 @@ from ._http_server import Request, Response, json_response, serve_connection, te
 
 _WS_PATH: Final = "/ws-client"
 _MANY_CONNECTIONS: Final = 512
+_STOP_SECONDS: Final = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -90,15 +92,17 @@ async def serve_bot(
         for other in others:
             await other.aclose()
         bound = listener.socket.getsockname()[1]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                partial(trio.serve_listeners, server.serve, [listener], handler_nursery=nursery)
-            )
+        async with open_services(_no_farewell, grace=_STOP_SECONDS) as services:
+            serve = partial(trio.serve_listeners, server.serve, [listener])
+            services.start(serve, name="trio_pipecat: bot server")
             yield ServedBot(bot=bot, host=host, port=bound, tls=ssl_context is not None)
-            nursery.cancel_scope.cancel()
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
+
+
+async def _no_farewell(error: BaseException | None) -> None:
+    """Stopping is enough: each connection says its own goodbye."""
 
 
 class _Server:

@@ -19,6 +19,8 @@ import trio
 _HIGH_WATER: Final = 64 * 1024
 #: How long closing waits for what is still unwritten, in seconds, unless it is cancelled before.
 _LINGER: Final = 1.0
+#: How many of the first bytes received are kept.
+_HEAD: Final = 4096
 
 
 class Outbox(trio.abc.Stream):
@@ -41,28 +43,30 @@ class Outbox(trio.abc.Stream):
 
     async def run(self) -> None:
         """Write out what was sent, until the stream is closed or broken."""
-        while not self._closed:
-            await self._work.wait()
-            self._work = trio.Event()
-            data = b"".join(self._unwritten)
-            self._unwritten.clear()
-            try:
+        try:
+            while not self._closed:
+                await self._work.wait()
+                self._work = trio.Event()
+                data = b"".join(self._unwritten)
+                self._unwritten.clear()
                 await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._broken = True
-            self._size -= len(data)
+                self._size -= len(data)
+                self._progress.set()
+                self._progress = trio.Event()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            # Whoever waits for progress would wait for ever.
+            self._broken = True
             self._progress.set()
-            self._progress = trio.Event()
-            if self._broken:
-                return
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`, whole, and return without waiting. Cancelled: nothing was sent."""
         await trio.lowlevel.checkpoint()
-        if self._broken:
-            raise trio.BrokenResourceError("the peer is gone")
         if self._closed:
             raise trio.ClosedResourceError
+        if self._broken:
+            raise trio.BrokenResourceError("the peer is gone")
         self._unwritten.append(bytes(data))
         self._size += len(data)
         self._work.set()
@@ -81,8 +85,8 @@ class Outbox(trio.abc.Stream):
             self.on_over()
             raise
         self.receive_allowance -= len(data)
-        if len(self.head) < 64:
-            self.head += bytes(data[:64])
+        if len(self.head) < _HEAD:
+            self.head += bytes(data[: _HEAD - len(self.head)])
         if not data or self.receive_allowance < 0:
             self.on_over()
             return b""

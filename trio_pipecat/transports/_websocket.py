@@ -11,29 +11,43 @@ can still say goodbye: the close handshake needs all three.
 
 What trio-websocket leaves to its users, and is done here: a peer that speaks no WebSocket at all
 (it would wait for ever), a refused upgrade (raised into its nursery), a torn frame (`Outbox`), a
-close that waits for ever, a keepalive.
+close that waits for ever, a keepalive, and what crosses our goodbye on the wire: a ping that comes
+when a close frame is out makes its reader fail (`WebSocketTransport.read_out`).
 """
 
 import base64
 import math
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from ssl import SSLError
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlunsplit
 
+import h11
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
+from wsproto.utilities import LocalProtocolError
 
 from .._causes import root_cause
 from .._errors import InvalidParamsError, ProtocolError, TransportStartError
 from .._params import ConnectParams
-from .._service import Services, open_services
+from .._service import Services, is_cancellation, open_services
 from .._state import Side
 from .._tls import default_ssl_context
-from .._urls import add_query, add_segment, check_url, is_local, is_tls, port_of, redact, scrub
+from .._urls import (
+    add_query,
+    add_segment,
+    check_url,
+    header_secrets,
+    is_local,
+    is_tls,
+    port_of,
+    redact,
+    scrub,
+    url_secrets,
+)
 from .._version import USER_AGENT
 from ..audio import AudioChunk
 from ._abc import Incoming, LinkEnd, LinkOptions, Transport, Undecodable
@@ -44,16 +58,22 @@ from ._outbox import Outbox
 _QUEUE = 64
 #: What is read at a time. With trio-websocket's own 4 KiB a message of audio takes twice the CPU.
 _READ_SIZE = 64 * 1024
-#: How much an answer to the upgrade may be.
-_MAX_HANDSHAKE = 64 * 1024
-#: How much of a refused upgrade's body goes into the error.
+#: How much an answer to the upgrade may be. What a bot says at once counts too until its acceptance
+#: was seen, and trio-websocket's reader may be three reads ahead of that.
+_MAX_HANDSHAKE = 4 * _READ_SIZE
+#: How much of what a server answered goes into the error.
 _EXCERPT = 200
 #: What a request target may hold as it is; everything else is percent-encoded.
 _URL_CHARACTERS = "/?%:@!$&'()*+,;=-._~"
+#: What the value of a header may hold.
+_HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+#: What trio-websocket's reader raises when it wants to say what can't be said (any more), and for
+#: headers of the upgrade that are not ASCII.
+_READER_FAILURES = (LocalProtocolError, h11.LocalProtocolError, UnicodeError)
 
 
 class WebSocketTransport(Transport):
-    """A Pipecat WebSocket, at either end. Made by `open_websocket` and by `serve_websocket`."""
+    """A Pipecat WebSocket, at either end. Made by `open_websocket` and `accept_websocket`."""
 
     def __init__(
         self, connection: WebSocketConnection, outbox: Outbox, side: Side, options: LinkOptions
@@ -65,6 +85,8 @@ class WebSocketTransport(Transport):
         self._other_side: Side = "bot" if side == "client" else "client"
         self._options = options
         self._we_began_to_close = False
+        self._goodbye = (1000, "")
+        self._closing = trio.CancelScope()
         self._closed = trio.Event()
         self._detail = ""
 
@@ -82,10 +104,14 @@ class WebSocketTransport(Transport):
         if closed.code == 1006 and not self._we_began_to_close:
             first = "network"
         detail = self._detail
-        if closed.code == 1009 and "Exceeded maximum message size" in (closed.reason or ""):
+        limit = self._options.max_receive_size
+        if closed.code == 1009 and closed.reason == f"Exceeded maximum message size: {limit} bytes":
             first = self._side
-            detail = f"a message of over {self._options.max_receive_size} bytes came"
-        return LinkEnd(code=int(closed.code), text=closed.reason or "", first=first, detail=detail)
+            detail = f"a message of over {limit} bytes came"
+        code, text = int(closed.code), closed.reason or ""
+        if self._we_began_to_close and (code, text) == (1000, ""):
+            code, text = self._goodbye  # trio-websocket does not know better until it is answered
+        return LinkEnd(code=code, text=text, first=first, detail=detail)
 
     async def receive(self) -> Incoming:
         """Return what arrives next. Cancelling loses nothing.
@@ -138,10 +164,19 @@ class WebSocketTransport(Transport):
         """Send a close frame and wait for the other one. Cancelling closes without the wait."""
         if self._connection.closed is None:
             self._we_began_to_close = True
-        try:
-            await self._connection.aclose(code, text or None)
-        finally:
-            self._closed.set()
+            self._goodbye = (code, text)
+            try:
+                with self._closing:
+                    await self._connection.aclose(code, text or None)
+            finally:
+                self._closed.set()
+        elif self._we_began_to_close:
+            # Another task is about it.
+            try:
+                await self._closed.wait()
+            except trio.Cancelled:
+                self._closing.cancel()
+                raise
         await trio.lowlevel.checkpoint()
 
     async def abort(self, detail: str) -> None:
@@ -159,8 +194,19 @@ class WebSocketTransport(Transport):
                 except ConnectionClosed:
                     return
             if deadline.cancelled_caught:
-                await self.abort(f"no answer to a ping within {self._options.ping_timeout:g} s")
+                if self.end is None:
+                    await self.abort(f"no answer to a ping within {self._options.ping_timeout:g} s")
                 return
+
+    async def read_out(self) -> None:
+        """Read to the end without understanding it: for when trio-websocket can't any more.
+
+        That is after a goodbye of ours. The other side, which has it, will hang up.
+        """
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self._outbox.receive_some(_READ_SIZE):
+                pass
+        self._closing.cancel()
 
 
 @asynccontextmanager
@@ -180,14 +226,15 @@ async def open_websocket(
     async def say_goodbye(error: BaseException | None) -> None:
         if transport is not None and transport.end is None:
             await transport.aclose()
+        # Our answer to the other side's goodbye may still be unwritten.
+        await outbox.aclose()
 
     async with await _open_stream(parts, options) as stream:
         outbox = Outbox(stream)
         async with open_services(say_goodbye, grace=options.grace) as services:
             services.start(outbox.run, name="trio_pipecat: WebSocket writer")
             options.on_stage("upgrade")
-            connection = await _upgrade(services, outbox, parts, headers, options, secrets)
-            transport = WebSocketTransport(connection, outbox, "client", options)
+            transport = await _upgrade(services, outbox, parts, headers, options, secrets)
             services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
             yield transport
 
@@ -205,23 +252,33 @@ async def accept_websocket(
 
     async def say_goodbye(error: BaseException | None) -> None:
         if transport is not None and transport.end is None:
-            await transport.aclose()
+            # 1012, "service restart": what uvicorn closes with when it is stopped.
+            await transport.aclose(1012 if is_cancellation(error) else 1000)
+        # Our answer to the other side's goodbye may still be unwritten.
+        await outbox.aclose()
 
     outbox = Outbox(stream)
-    made: list[WebSocketConnection] = []
+    made: list[WebSocketTransport] = []
     settled = trio.Event()
     outbox.on_over = settled.set
 
     async def read() -> None:
-        async with trio.open_nursery() as nursery:
-            request = await trio_websocket.wrap_server_stream(
-                nursery,
-                outbox,
-                message_queue_size=_QUEUE,
-                max_message_size=options.max_receive_size,
-                receive_buffer_size=_READ_SIZE,
-            )
-            made.append(await request.accept())
+        try:
+            async with trio.open_nursery() as nursery:
+                request = await trio_websocket.wrap_server_stream(
+                    nursery,
+                    outbox,
+                    message_queue_size=_QUEUE,
+                    max_message_size=options.max_receive_size,
+                    receive_buffer_size=_READ_SIZE,
+                )
+                connection = await request.accept()
+                made.append(WebSocketTransport(connection, outbox, "bot", options))
+                settled.set()
+        except* _READER_FAILURES:
+            if made:
+                await made[0].read_out()
+        finally:
             settled.set()
 
     async with stream, open_services(say_goodbye, grace=options.grace) as services:
@@ -230,7 +287,7 @@ async def accept_websocket(
         await settled.wait()
         if not made:
             raise ProtocolError("the client went away during the upgrade")
-        transport = WebSocketTransport(made[0], outbox, "bot", options)
+        transport = made[0]
         services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
         yield transport
 
@@ -241,12 +298,15 @@ def _address(params: ConnectParams, options: LinkOptions) -> tuple[str, dict[str
         raise InvalidParamsError("a WebSocket needs a ws_url")
     url = params.ws_url
     parts = check_url(url, "ws", "wss")
-    headers = {"User-Agent": USER_AGENT, **options.headers}
-    if parts.username is not None:
+    headers = dict(options.headers)
+    lower = {name.lower() for name in headers}
+    if "user-agent" not in lower:
+        headers["User-Agent"] = USER_AGENT
+    if parts.username is not None and "authorization" not in lower:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         basic = base64.b64encode(user.encode()).decode("ascii")
-        headers.setdefault("Authorization", f"Basic {basic}")
-    lower = {name.lower() for name in headers}
+        headers["Authorization"] = f"Basic {basic}"
+        lower.add("authorization")
     credentials = bool(lower & {"authorization", "cookie", "proxy-authorization"})
     credentials |= params.token is not None or "token" in dict(parse_qsl(parts.query))
     plain = not is_tls(parts.scheme) and not is_local(parts.hostname or "")
@@ -266,8 +326,11 @@ def _address(params: ConnectParams, options: LinkOptions) -> tuple[str, dict[str
         url = add_query(url, body=params.body)
     if options.origin is not None:
         headers["Origin"] = options.origin
-    secrets = [*options.headers.values(), *(value for _, value in parse_qsl(parts.query))]
-    secrets += filter(None, [params.token, params.body, parts.password])
+    for name, value in headers.items():
+        if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidParamsError(f"the header {name} holds what can't be sent in a header")
+    secrets = header_secrets({**headers, "Origin": "", "User-Agent": ""}.values())
+    secrets += [*url_secrets(url), params.token or ""]
     return url, headers, secrets
 
 
@@ -305,11 +368,11 @@ async def _upgrade(
     headers: dict[str, str],
     options: LinkOptions,
     secrets: list[str],
-) -> WebSocketConnection:
+) -> WebSocketTransport:
     """Do the opening handshake; from then on trio-websocket's reader is a service."""
     host = parts.netloc.rpartition("@")[2]
     target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_URL_CHARACTERS)
-    made: list[WebSocketConnection] = []
+    made: list[WebSocketTransport] = []
     refused: list[ConnectionRejected] = []
     settled = trio.Event()
     outbox.receive_allowance = _MAX_HANDSHAKE
@@ -317,24 +380,26 @@ async def _upgrade(
     async def read() -> None:
         try:
             async with trio.open_nursery() as nursery:
-                made.append(
-                    await trio_websocket.wrap_client_stream(
-                        nursery,
-                        outbox,  # type: ignore[arg-type]  # any stream will do
-                        host,
-                        target,
-                        extra_headers=[
-                            (name.encode(), value.encode("latin-1"))
-                            for name, value in headers.items()
-                        ],
-                        message_queue_size=_QUEUE,
-                        max_message_size=options.max_receive_size,
-                        receive_buffer_size=_READ_SIZE,
-                    )
+                connection = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    outbox,  # type: ignore[arg-type]  # any stream will do
+                    host,
+                    target,
+                    extra_headers=[
+                        (name.encode(), value.encode("latin-1")) for name, value in headers.items()
+                    ],
+                    message_queue_size=_QUEUE,
+                    max_message_size=options.max_receive_size,
+                    receive_buffer_size=_READ_SIZE,
                 )
+                outbox.receive_allowance = math.inf
+                made.append(WebSocketTransport(connection, outbox, "client", options))
                 settled.set()
         except* ConnectionRejected as group:
             refused.append(_first_leaf(group))
+        except* _READER_FAILURES:
+            if made:
+                await made[0].read_out()
         finally:
             settled.set()
 
@@ -343,23 +408,23 @@ async def _upgrade(
     services.start(read, name="trio_pipecat: WebSocket reader")
     await settled.wait()
     if made:
-        outbox.receive_allowance = math.inf
         return made[0]
     if refused:
-        status, body = refused[0].status_code, refused[0].body or b""
-        detail = _explain_refusal(status, body)
-        raise TransportStartError("upgrade", scrub(detail, secrets), status) from refused[0]
+        # Not "from" it: it shows what the server answered, which may have been our token.
+        status, body = refused[0].status_code, _excerpt(refused[0].body or b"", secrets)
+        raise TransportStartError("upgrade", _explain_refusal(status, body), status)
     # An answer that ends with the connection is one that trio-websocket never finishes reading.
     if status_line := re.match(rb"HTTP/1\.[01] ([1-5]\d\d)", outbox.head):
         status = int(status_line[1])
-        raise TransportStartError("upgrade", _explain_refusal(status, b""), status)
+        raise TransportStartError("upgrade", _explain_refusal(status, ""), status)
     if outbox.receive_allowance < 0:
         detail = f"the answer to the upgrade has over {_MAX_HANDSHAKE} bytes"
     elif outbox.head:
-        detail = f"this is no WebSocket server: it answered {outbox.head!r}"
+        answer = _excerpt(outbox.head, secrets)
+        detail = f"this is no WebSocket server: it answered {answer!r}"
     else:
         detail = "the server hung up without an answer"
-    raise TransportStartError("upgrade", scrub(detail, secrets))
+    raise TransportStartError("upgrade", detail)
 
 
 def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionRejected:
@@ -367,8 +432,14 @@ def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionReje
     return _first_leaf(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf
 
 
-def _explain_refusal(status: int, body: bytes) -> str:
-    text = body[:_EXCERPT].decode("utf-8", "replace").strip()
+def _excerpt(answer: bytes, secrets: list[str]) -> str:
+    """Return the beginning of what a server said, without the secrets that it may have echoed."""
+    return scrub(answer.decode("utf-8", "replace"), secrets)[:_EXCERPT].strip()
+
+
+def _explain_refusal(status: int, text: str) -> str:
+    if status == 101:
+        return "the server's consent to the upgrade is not valid"
     if status == 403:
         # Pipecat's runner closes before it accepts, so all three look alike.
         known = "the token was bad or used up, the Origin is not allowed, or there is no such path"

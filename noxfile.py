@@ -1,0 +1,105 @@
+"""What is run on this project, and how: ``nox`` does it all, ``nox -l`` lists it."""
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.sessions = ["lint", "types", "tests", "e2e"]
+nox.options.error_on_external_run = True
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "venv"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "noxfile.py"]
+
+
+def group(name: str) -> list[str]:
+    """Return what a dependency group of pyproject.toml asks for."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and trio's pitfalls."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *PLACES)
+    session.run("ruff", "format", "--check", *PLACES)
+    files = [str(path) for path in Path("trio_pipecat").rglob("*.py")]
+    session.run("flake8-async", "--enable=ASYNC", f"--disable={NOT_FOR_US}", *files)
+
+
+#: Rules of flake8-async that do not fit. 124: an async function that never awaits is how one meets
+#: an interface. 127: httpx is the project's choice. 910 to 913: they want to see a checkpoint on
+#: every path, and cannot see that a call of ours is one; the tests have `assert_checkpoints`.
+NOT_FOR_US = "ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy and pyright, on the package and on how users use it."""
+    session.install(".[cli]", *group("types"))
+    session.run("mypy")
+    session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that needs no pipecat, against the built and installed package."""
+    session.install(".[cli]", *group("test"))
+    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS)
+def tests_on(session: nox.Session) -> None:
+    """The tests on each Python that the package supports and this machine has."""
+    session.install(".[cli]", *group("test"))
+    session.run("pytest", "--ignore=tests/e2e", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """The tests that talk to a real pipecat bot, which lives in an environment of its own."""
+    session.install(".[cli]", *group("test"))
+    session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
+    session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What things cost, as ratios within one run."""
+    session.install(".[cli]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed the parsers garbage for a while; ``nox -s fuzz -- --seconds 600`` for longer."""
+    session.install(".")
+    for target in ("codec", "envelope"):
+        session.run("python", f"fuzz/fuzz_{target}.py", *(session.posargs or ["--seconds", "60"]))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated pages of the documentation anew."""
+    session.install(".[cli]")
+    session.run("python", "docs/generate.py")
+
+
+def pipecat_python(session: nox.Session) -> Path:
+    """Return the interpreter of an environment with pipecat-ai, made if there is none yet."""
+    requirements = Path("tests/e2e/bot/requirements.txt")
+    place = Path(session.virtualenv.location).with_name("pipecat-bot")
+    python = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    installed = place / "requirements.txt"
+    if not installed.exists() or installed.read_text() != requirements.read_text():
+        session.run(sys.executable, "-m", "venv", "--clear", str(place), external=True)
+        session.run(
+            str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements), external=True
+        )
+        installed.write_text(requirements.read_text())
+    return python.absolute()

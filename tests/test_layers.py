@@ -1,0 +1,140 @@
+"""The direction of imports: a file imports only what stands above it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import trio_pipecat
+
+PACKAGE = Path(trio_pipecat.__file__).parent
+
+#: From the top down. What is on one line does not import each other.
+LAYERS = """
+_version _state _tls
+_errors _causes
+_wire _urls
+_messages _params
+_events _codec
+_protocol audio._chunk
+audio
+_streams _service _lifecycle transports._abc
+_block transports._memory transports._envelope transports._outbox
+transports._websocket transports._registry
+transports
+_options
+_http
+_start
+_targets
+_functions
+_driver
+_session
+_client
+__init__
+testing._voice testing._bot_protocol testing._http_server
+testing._conversation
+testing._bot
+testing._sim testing._serve
+testing
+tools._run tools._options
+tools._probe tools._events tools._serve tools._demo
+tools._cli
+tools
+__main__
+"""
+RANKS = {module: rank for rank, line in enumerate(LAYERS.split("\n")) for module in line.split()}
+#: The core without I/O, and what else has no need of it.
+TRIO_FREE = ["_version", "_state", "_errors", "_causes", "_wire", "_urls", "_params"]
+TRIO_FREE += ["_messages", "_events", "_codec", "_protocol", "transports._envelope"]
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the package, named from its top."""
+    named = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts)
+        named[name.removesuffix(".__init__") if name != "__init__" else name] = path
+    return named
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """Return the modules of the package that a module imports, wherever in it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    if name == "__init__":
+        package = []
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)]
+            target = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            if target in ALL:
+                found.add(target)
+            else:
+                found.update(f"{target}.{alias.name}".strip(".") for alias in node.names)
+                if not target:
+                    found = {item if item in ALL else "__init__" for item in found}
+    return found - {name}
+
+
+def type_only(path: Path) -> set[str]:
+    """Return what is imported for type checkers only."""
+    source = path.read_text()
+    return set(re.findall(r"if TYPE_CHECKING:\n    from \.([\w.]+) import", source))
+
+
+ALL = modules()
+
+
+def test_every_module_has_its_place() -> None:
+    """A new file is put into the list, or this fails."""
+    assert set(ALL) == set(RANKS)
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_imports_go_upwards(name: str) -> None:
+    """Down or sideways is a cycle in the making."""
+    package = name.rpartition(".")[0]
+    ignored = {f"{package}.{item}".strip(".") for item in type_only(ALL[name])}
+    wrong = [other for other in imports(name, ALL[name]) - ignored if RANKS[other] >= RANKS[name]]
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("name", TRIO_FREE)
+def test_the_core_does_not_know_trio(name: str) -> None:
+    """Nor any other I/O."""
+    source = ALL[name].read_text()
+    assert None is re.search(r"^\s*(?:import|from) (?:trio|anyio|httpx)\b", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("httpx", {"_http"}),
+        ("httpcore", {"_http"}),
+        ("trio_websocket", {"transports._websocket"}),
+        ("google", {"transports._envelope"}),
+        ("h11", {"testing._http_server"}),
+        ("certifi", {"_tls"}),
+        ("rich", {"tools", "tools._probe", "tools._events", "tools._serve", "tools._demo"}),
+        ("click", {"tools", "tools._cli", "tools._options"}),
+        ("anyio", set()),
+    ],
+)
+def test_a_dependency_has_one_home(library: str, homes: set[str]) -> None:
+    """So that it can be replaced in a day."""
+    pattern = re.compile(rf"^\s*(?:import|from) {library}\b", re.MULTILINE)
+    assert homes == {name for name, path in ALL.items() if pattern.search(path.read_text())}
+
+
+def test_tools_stand_on_the_public_api() -> None:
+    """They import nothing private of the package but each other."""
+    private = {
+        other
+        for name, path in ALL.items()
+        if name.startswith("tools")
+        for other in imports(name, path)
+        if "._" in f".{other}" and not other.startswith(("tools", "__"))
+    }
+    assert set() == private

@@ -1,0 +1,921 @@
+"""Sessions: what a body meets, on a virtual clock, with bots that do exactly what a test says."""
+
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from scripted import ScriptedBot, just_ready, scripted
+from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
+
+import trio_pipecat as tp
+
+
+def ready_then(*steps: Callable[[ScriptedBot], Awaitable[Any]]) -> Any:
+    """Return a connector to a bot that becomes ready, then does `steps`, then listens."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        for step in steps:
+            await step(bot)
+        await bot.listen()
+
+    return scripted(script)
+
+
+def says(*events: tp.BotMessage) -> Callable[[ScriptedBot], Awaitable[None]]:
+    return lambda bot: bot.say(*events)
+
+
+def leaves(code: int = 1000, text: str = "") -> Callable[[ScriptedBot], Awaitable[None]]:
+    return lambda bot: bot.leave(code, text)
+
+
+async def vanishes(bot: ScriptedBot) -> None:
+    bot.link.vanish()
+
+
+def pauses(seconds: float) -> Callable[[ScriptedBot], Awaitable[None]]:
+    async def pause(bot: ScriptedBot) -> None:
+        await trio.sleep(seconds)
+
+    return pause
+
+
+# -- states --------------------------------------------------------------------------------------
+
+
+async def test_the_block_is_entered_at_once(autojump_clock: MockClock) -> None:
+    """Startup runs behind the body, which begins in state idle."""
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        assert tp.State.IDLE is session.state
+        assert None is session.bot
+        assert None is session.end
+        await session.wait_ready()
+        assert tp.State.READY is session.state
+
+
+async def test_a_direct_connection_passes_the_start_by(autojump_clock: MockClock) -> None:
+    """Skipped states have their events set when a later one is entered, and no place in history."""
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        assert not session.states.authenticated.is_set()
+        await session.wait_for(tp.State.AUTHENTICATED)
+        assert session.states.authenticating.is_set()
+        await session.wait_ready()
+    assert [
+        tp.State.IDLE,
+        tp.State.CONNECTING,
+        tp.State.CONNECTED,
+        tp.State.READY,
+        tp.State.DISCONNECTING,
+        tp.State.DISCONNECTED,
+    ] == [state for state, _ in session.history]
+
+
+async def test_sim_goes_through_every_state(autojump_clock: MockClock) -> None:
+    """The simulated bot is started as well as connected to."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+    assert list(tp.State) == [state for state, _ in session.history]
+    assert "sim:" == session.started.answer["simUrl"]
+
+
+async def test_history_has_the_times_of_trios_clock(autojump_clock: MockClock) -> None:
+    """A bot that takes five seconds to be ready is seen to."""
+
+    async def slow(bot: ScriptedBot) -> None:
+        await trio.sleep(5)
+        await just_ready(bot)
+
+    began = trio.current_time()
+    async with tp.open_session(transport=scripted(slow)) as session:
+        await session.wait_ready()
+    times = {state: at - began for state, at in session.history}
+    assert (0, 5) == (times[tp.State.CONNECTED], times[tp.State.READY])
+
+
+async def test_wait_for_a_state_that_will_not_come_raises(autojump_clock: MockClock) -> None:
+    """`SessionEndedError`, outside the block too."""
+    waited: list[BaseException] = []
+
+    async def wait(session: tp.Session) -> None:
+        try:
+            await session.wait_for(tp.State.READY)
+        except tp.SessionEndedError as error:
+            waited.append(error)
+
+    async with (
+        trio.open_nursery() as nursery,
+        tp.open_session(transport=scripted(lambda bot: bot.listen())) as session,
+    ):
+        nursery.start_soon(wait, session)
+        await wait_all_tasks_blocked()
+    assert [tp.SessionEndedError] == [type(error) for error in waited]
+    assert "client" == waited[0].end.reason
+
+
+async def test_waits_are_checkpoints_even_when_there_is_nothing_to_wait_for(
+    autojump_clock: MockClock,
+) -> None:
+    """Every public async function is one on every success path."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+        for call in (
+            session.wait_ready,
+            lambda: session.wait_for(tp.State.READY),
+            lambda: session.send_text("x"),
+            lambda: session.send_audio(bytes(320), sample_rate=16_000),
+            lambda: session.send_client_message("silent"),
+            lambda: session.request("ping"),
+            session.interrupt,
+            session.disconnect,
+            session.disconnect,
+        ):
+            with assert_checkpoints():
+                await call()
+
+
+async def test_repr_says_where_it_is(autojump_clock: MockClock) -> None:
+    """The state, and how it ended."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+        assert "<Session ready>" == repr(session)
+    assert "<Session disconnected, ended: client>" == repr(session)
+
+
+# -- sending ---------------------------------------------------------------------------------------
+
+
+SENDS: list[Callable[[tp.Session], Awaitable[object]]] = [
+    lambda s: s.send_text("x"),
+    lambda s: s.send_client_message("x"),
+    lambda s: s.request("x"),
+    lambda s: s.send_dtmf("1"),
+    lambda s: s.send_ui_event("x"),
+    lambda s: s.send_raw("x"),
+    lambda s: s.send_audio(bytes(2), sample_rate=16_000),
+    lambda s: s.interrupt(),
+    lambda s: s.disconnect_bot(),
+    lambda s: s.cancel_ui_job_group("x"),
+    lambda s: s.send_file(tp.File(format="a/b", source=tp.UrlSource(url="http://x"))),
+]
+
+
+@pytest.mark.parametrize("send", SENDS)
+async def test_nothing_is_sent_before_the_bot_is_ready(
+    autojump_clock: MockClock,
+    send: Callable[[tp.Session], Awaitable[object]],
+) -> None:
+    """`BotNotReadyError` says the state, and the bot has heard client-ready only."""
+    heard: list[str] = []
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.listen()
+        heard.extend(command.TYPE for _, command in bot.commands)
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        with pytest.raises(tp.BotNotReadyError) as early:
+            await send(session)
+        assert tp.State.IDLE is early.value.state
+        await session.wait_for(tp.State.CONNECTED)
+        with pytest.raises(tp.BotNotReadyError) as early:
+            await send(session)
+        assert tp.State.CONNECTED is early.value.state
+        await wait_all_tasks_blocked()
+    assert ["client-ready"] == heard
+
+
+@pytest.mark.parametrize("send", SENDS)
+async def test_after_the_end_sending_raises(
+    autojump_clock: MockClock,
+    send: Callable[[tp.Session], Awaitable[object]],
+) -> None:
+    """`SessionEndedError` carries how it ended, in the block and after it."""
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        await session.wait_ready()
+        await session.disconnect()
+        with pytest.raises(tp.SessionEndedError) as inside:
+            await send(session)
+    with pytest.raises(tp.SessionEndedError) as after:
+        await send(session)
+    assert session.end == inside.value.end == after.value.end
+
+
+async def test_a_message_that_is_too_large_is_refused(autojump_clock: MockClock) -> None:
+    """With its size and the limit; nothing was sent, and the next one is."""
+    async with tp.open_session("sim:", max_message_size=1000) as session:
+        await session.wait_ready()
+        with pytest.raises(tp.MessageTooLargeError) as large:
+            await session.send_text("é" * 600)
+        assert 1000 == large.value.limit
+        assert large.value.size > 1200
+        assert {"pong": 1} == await session.request("ping", 1)
+
+
+async def test_what_json_cannot_carry_is_refused(autojump_clock: MockClock) -> None:
+    """NaN, a lone surrogate, an object of one's own: a ValueError that names the message."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+        for bad in (float("nan"), "\ud800", object(), {1j}):
+            with pytest.raises(ValueError, match="client-message"):
+                await session.send_client_message("x", bad)
+        assert {"pong": 1} == await session.request("ping", 1)
+
+
+@pytest.mark.parametrize("keys", ["", "a", "12 3", "１"])
+async def test_keys_that_no_telephone_has_are_refused(autojump_clock: MockClock, keys: str) -> None:
+    """Also wide digits, which Python takes for digits."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+        with pytest.raises(ValueError, match="keys"):
+            await session.send_dtmf(keys)
+
+
+@pytest.mark.parametrize(
+    ("version", "send", "feature"),
+    [
+        (
+            "2.1.0",
+            lambda s: s.send_file(tp.File(format="a", source=tp.UrlSource(url="b"))),
+            "send-file",
+        ),
+        ("1.4.0", lambda s: s.send_dtmf("1"), "dtmf"),
+        ("1.3.0", lambda s: s.cancel_ui_job_group("x"), "ui-cancel-job-group"),
+        ("1.0.0", lambda s: s.send_text("x"), "send-text"),
+    ],
+)
+async def test_what_an_older_bot_does_not_have_is_refused(
+    autojump_clock: MockClock,
+    version: str,
+    send: Callable[[tp.Session], Awaitable[object]],
+    feature: str,
+) -> None:
+    """`UnsupportedFeatureError` names the feature and the version that has it."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready(version)
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        await session.wait_ready()
+        with pytest.raises(tp.UnsupportedFeatureError) as unsupported:
+            await send(session)
+    assert feature == unsupported.value.feature
+    assert version in unsupported.value.needs
+
+
+async def test_keys_go_one_by_one_to_a_2_0_bot(autojump_clock: MockClock) -> None:
+    """Pipecat 1.5 takes one key a message."""
+    heard: list[object] = []
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready("2.0.0")
+        for _ in range(3):
+            heard.append(await bot.link.receive())
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        await session.wait_ready()
+        await session.send_dtmf("12#")
+        await wait_all_tasks_blocked()
+    assert ['{"button":"1"}', '{"button":"2"}', '{"button":"#"}'] == [
+        str(text).partition('"data":')[2][:-1] for text in heard
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pcm", "rate", "channels", "what"),
+    [
+        (b"abc", 16_000, 1, "bytes"),
+        (bytes(2), 16_000, 2, "bytes"),
+        (b"", 0, 1, "rate"),
+        (b"", 1, 0, "channels"),
+    ],
+)
+async def test_what_cannot_be_sound_is_refused(
+    autojump_clock: MockClock, pcm: bytes, rate: int, channels: int, what: str
+) -> None:
+    """Half a sample, a rate of zero, no channels."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+        with pytest.raises(ValueError, match=what):
+            await session.send_audio(pcm, sample_rate=rate, num_channels=channels)
+
+
+async def test_much_audio_goes_in_whole_frames(autojump_clock: MockClock) -> None:
+    """What is larger than a frame is cut between samples, and nothing is lost."""
+    pcm = bytes(range(256)) * 1000
+    heard: list[tp.AudioChunk] = []
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        for _ in range(4):
+            heard.append(await bot.link.receive())
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        await session.wait_ready()
+        await session.send_audio(pcm, sample_rate=48_000, num_channels=2)
+        await wait_all_tasks_blocked()
+    assert pcm == b"".join(chunk.pcm for chunk in heard)
+    assert {(48_000, 2)} == {(chunk.sample_rate, chunk.num_channels) for chunk in heard}
+
+
+# -- waiting for events: nothing between a call and the next is missed -----------------------------
+
+
+async def test_an_answer_cannot_come_before_it_is_waited_for(autojump_clock: MockClock) -> None:
+    """What is waited for right after a send, a wait or a request is not missed, however it is
+    scheduled."""
+
+    async def script(bot: ScriptedBot) -> None:
+        id_ = await bot.hear_of(tp.ClientReady)
+        await bot.say(tp.BotReady(id=id_, version="2.2.0"), tp.ServerMessage(data="greeting"))
+        await bot.hear_of(tp.SendText)
+        await bot.say(tp.BotLlmStarted(), tp.BotLlmStopped())
+        id_ = await bot.hear_of(tp.ClientMessage)
+        await bot.say(tp.ServerResponse(id=id_, t="x", d=1), tp.ServerMessage(data="after"))
+        await bot.listen()
+
+    for _ in range(50):
+        with trio.fail_after(60):
+            async with tp.open_session(transport=scripted(script)) as session:
+                await session.wait_ready()
+                assert "greeting" == (await session.wait_event(tp.ServerMessage)).data
+                await session.send_text("x")
+                await session.wait_event(tp.BotLlmStarted)
+                await session.wait_event(tp.BotLlmStopped)
+                assert 1 == await session.request("x")
+                assert "after" == (await session.wait_event(tp.ServerMessage)).data
+
+
+async def test_wait_event_takes_the_first_for_which_where_is_true(
+    autojump_clock: MockClock,
+) -> None:
+    """Others of its type are passed over."""
+    bot = ready_then(says(*(tp.ServerMessage(data=number) for number in range(5))))
+    async with tp.open_session(transport=bot) as session:
+        event = await session.wait_event(tp.ServerMessage, where=lambda e: e.data > 2)
+        assert 3 == event.data
+
+
+async def test_what_where_raises_comes_out(autojump_clock: MockClock) -> None:
+    """In the waiting task, and the session goes on."""
+    async with tp.open_session("sim:") as session:
+        with pytest.raises(ZeroDivisionError):
+            await session.wait_event(tp.BotReady, where=lambda e: 1 / 0 > 0)
+        await session.wait_ready()
+        assert {"pong": 1} == await session.request("ping", 1)
+
+
+async def test_wait_event_outside_the_block_is_told_of_the_end(autojump_clock: MockClock) -> None:
+    """`SessionEndedError`."""
+    told: list[tp.SessionEndedError] = []
+
+    async def wait(session: tp.Session) -> None:
+        with pytest.raises(tp.SessionEndedError) as ended:
+            await session.wait_event(tp.BotOutput)
+        told.append(ended.value)
+
+    async with trio.open_nursery() as nursery, tp.open_session("sim:?greeting=") as session:
+        await session.wait_ready()
+        nursery.start_soon(wait, session)
+        await wait_all_tasks_blocked()
+    assert ["client"] == [error.end.reason for error in told]
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+async def test_iterating_gives_every_event_since_the_beginning(autojump_clock: MockClock) -> None:
+    """Even if the body begins to read late."""
+    bot = ready_then(says(tp.ServerMessage(data=1)))
+    async with tp.open_session(transport=bot) as session:
+        await session.wait_ready()
+        await trio.sleep(10)
+        events = []
+        async for event in session:
+            events.append(event)
+            if isinstance(event, tp.ServerMessage):
+                break
+    assert [
+        tp.StateChanged,
+        tp.StateChanged,
+        tp.Connected,
+        tp.BotConnected,
+        tp.BotReady,
+        tp.StateChanged,
+        tp.ServerMessage,
+    ] == [type(event) for event in events]
+    assert all(event.at >= 0 for event in events)
+    assert {"label": "rtvi-ai", "type": "server-message", "data": 1} == events[-1].raw
+
+
+async def test_subscribing_before_the_first_await_misses_nothing(autojump_clock: MockClock) -> None:
+    """It does not wait."""
+    async with tp.open_session("sim:") as session:
+        with session.subscribe(tp.StateChanged) as states:
+            assert tp.State.IDLE is session.state
+            await session.wait_ready()
+            seen = [states.receive_nowait().state for _ in range(states.unread)]
+    assert list(tp.State)[1:6] == seen
+
+
+async def test_streams_are_independent(autojump_clock: MockClock) -> None:
+    """Two subscriptions and the session's own each give everything of theirs."""
+    bot = ready_then(says(*(tp.ServerMessage(data=number) for number in range(10))))
+    async with tp.open_session(transport=bot) as session:
+        one, other = session.subscribe(tp.ServerMessage), session.subscribe(tp.BotMessage)
+        await session.wait_event(tp.ServerMessage, where=lambda e: e.data == 9)
+        assert [10, 11] == [one.unread, other.unread]
+        own = [event async for event in _until(session, lambda e: getattr(e, "data", None) == 9)]
+        assert 10 == sum(isinstance(event, tp.ServerMessage) for event in own)
+
+
+async def _until_list(session: tp.Session, last: Callable[[tp.Event], bool]) -> list[tp.Event]:
+    events = []
+    async for event in session:
+        events.append(event)
+        if last(event):
+            break
+    return events
+
+
+def _until(session: tp.Session, last: Callable[[tp.Event], bool]) -> Any:
+    class Events:
+        def __init__(self) -> None:
+            self._done = False
+            self._reader = aiter(session)
+
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> tp.Event:
+            if self._done:
+                raise StopAsyncIteration
+            event = await anext(self._reader)
+            self._done = last(event)
+            return event
+
+    return Events()
+
+
+async def test_a_reader_that_is_too_slow_ends_the_session_and_is_named(
+    autojump_clock: MockClock,
+) -> None:
+    """Events never drop, so the one who does not read them has to go."""
+    flood = says(*(tp.ServerMessage(data=number) for number in range(100)))
+    with pytest.raises(tp.SlowReaderError) as slow:
+        async with tp.open_session(transport=ready_then(flood), event_buffer=20) as session:
+            session.subscribe(tp.ServerMessage, name="captions")
+            await trio.sleep_forever()
+    assert ("captions", 20) == (slow.value.reader.partition(",")[0], slow.value.limit)
+    assert "client" == session.end.reason
+
+
+async def test_a_body_that_does_not_read_is_not_slow(autojump_clock: MockClock) -> None:
+    """It may begin late, and is told how much was not kept."""
+    flood = says(*(tp.ServerMessage(data=number) for number in range(100)))
+    async with tp.open_session(transport=ready_then(flood), event_buffer=20) as session:
+        await session.wait_event(tp.ServerMessage, where=lambda e: e.data == 99)
+        events = await _until_list(session, lambda e: getattr(e, "data", None) == 99)
+    assert tp.EventsSkipped is type(events[0])
+    assert 20 == len(events) - 1
+    assert 106 == events[0].count + 20
+
+
+async def test_malformed_and_unknown_messages_are_events(autojump_clock: MockClock) -> None:
+    """Neither ends the session, and nothing of them is lost."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        for text in (
+            "garbage",
+            "[1]",
+            '{"label":"rtvi-ai","type":"bot-output","data":{"text":5}}',
+            '{"label":"rtvi-ai","type":"from-the-future","data":{"a":1}}',
+            '{"type":"bot-output","data":{"text":"unlabelled"}}',
+        ):
+            await bot.link.send_message(text)
+        await bot.say(tp.ServerMessage(data="end"))
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        with session.subscribe(tp.MalformedMessage, tp.UnknownMessage) as odd:
+            await session.wait_event(tp.ServerMessage)
+            events = [odd.receive_nowait() for _ in range(odd.unread)]
+    assert [
+        "not JSON (JSONDecodeError): 'garbage'",
+        "not a JSON object",
+        "text: expected a string, got an integer",
+        ("from-the-future", {"a": 1}),
+        "not labelled rtvi-ai",
+    ] == [e.reason if isinstance(e, tp.MalformedMessage) else (e.type, e.data) for e in events]
+    assert "garbage" == events[0].raw
+
+
+async def test_a_version_that_does_not_match_is_loud(autojump_clock: MockClock) -> None:
+    """An event, `protocol`, and a line in the log."""
+
+    async def script(bot: ScriptedBot) -> None:
+        id_ = await bot.hear_of(tp.ClientReady)
+        await bot.say(tp.ErrorResponse(id=id_, error="not compatible"))
+        await bot.say(tp.BotReady(id=id_, version="1.3.0"))
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        mismatch = await session.wait_event(tp.ProtocolMismatch)
+        await session.wait_ready()
+        assert ("2.2.0", "1.3.0", "not compatible") == (
+            mismatch.ours,
+            mismatch.bot,
+            mismatch.detail,
+        )
+        assert "not compatible" == session.protocol.problem
+
+
+# -- audio -----------------------------------------------------------------------------------------
+
+
+def sounds(*seconds: float, rate: int = 16_000) -> Callable[[ScriptedBot], Awaitable[None]]:
+    async def send(bot: ScriptedBot) -> None:
+        for number, duration in enumerate(seconds):
+            pcm = bytes([number]) * (round(rate * duration) * 2)
+            await bot.link.send_audio(tp.AudioChunk(pcm, rate))
+
+    return send
+
+
+async def test_audio_is_kept_from_when_somebody_begins_to_read(autojump_clock: MockClock) -> None:
+    """Before, it costs nothing; what comes then is stamped with when it came."""
+    bot = ready_then(sounds(0.1), pauses(1), sounds(0.2))
+    async with tp.open_session(transport=bot) as session:
+        await session.wait_ready()
+        await trio.sleep(0.5)
+        assert 0 == session.audio.unread
+        reader = aiter(session.audio)
+        chunk = await anext(reader)
+        assert (0.2, 1) == (chunk.duration, chunk.at)
+
+
+async def test_unread_audio_is_bounded_in_seconds(autojump_clock: MockClock) -> None:
+    """The oldest goes first, and is counted."""
+    bot = ready_then(sounds(*[0.5] * 10))
+    async with tp.open_session(transport=bot, audio_buffer=2) as session:
+        reader = aiter(session.audio)
+        await trio.sleep(1)
+        assert (2.0, 3.0) == (session.audio.unread_seconds, session.audio.dropped_seconds)
+        assert 6 == (await anext(reader)).pcm[0]
+
+
+@pytest.mark.parametrize("by_the_wire", [True, False])
+async def test_an_interruption_flushes_unread_audio(
+    autojump_clock: MockClock, by_the_wire: bool
+) -> None:
+    """On either of the two signals."""
+    signal = (lambda bot: bot.interrupt()) if by_the_wire else says(tp.BotInterrupted())
+    bot = ready_then(sounds(0.5, 0.5), pauses(1), signal, sounds(0.25))
+    async with tp.open_session(transport=bot) as session:
+        reader = aiter(session.audio)
+        await trio.sleep(2)
+        assert (0.25, 1.0) == (session.audio.unread_seconds, session.audio.flushed_seconds)
+        assert 0.25 == (await anext(reader)).duration
+
+
+async def test_a_change_of_format_is_announced(autojump_clock: MockClock) -> None:
+    """`AudioStarted`, once for each format in a row."""
+    bot = ready_then(sounds(0.1, 0.1), sounds(0.1, rate=8_000), says(tp.ServerMessage(data=1)))
+    async with tp.open_session(transport=bot) as session:
+        with session.subscribe(tp.AudioStarted) as started:
+            await session.wait_event(tp.ServerMessage)
+            rates = [started.receive_nowait().sample_rate for _ in range(started.unread)]
+    assert [16_000, 8_000] == rates
+
+
+async def test_an_old_bots_interruption_is_an_event(autojump_clock: MockClock) -> None:
+    """A 1.x bot has only the wire's signal; a 2.x bot's would be doubled."""
+    for version, expected in (("1.3.0", 1), ("2.2.0", 0)):
+
+        async def script(bot: ScriptedBot, version: str = version) -> None:
+            await bot.become_ready(version)
+            await bot.interrupt()
+            await bot.say(tp.ServerMessage(data=1))
+            await bot.listen()
+
+        async with tp.open_session(transport=scripted(script)) as session:
+            with session.subscribe(tp.BotInterrupted) as interrupted:
+                await session.wait_event(tp.ServerMessage)
+                assert expected == interrupted.unread
+
+
+# -- the end: who is told, who is cancelled --------------------------------------------------------
+
+
+async def test_a_goodbye_in_the_same_packet_is_delivered(autojump_clock: MockClock) -> None:
+    """What was received is read first, then the block is cancelled."""
+    bot = ready_then(says(tp.ServerMessage(data="goodbye")), leaves(1000, "done"))
+    heard = []
+    async with tp.open_session(transport=bot) as session:
+        async for event in session:
+            heard.append(event)
+        raise AssertionError("the body was cancelled")
+    assert "goodbye" in [event.data for event in heard if isinstance(event, tp.ServerMessage)]
+    assert (1000, "done") == (session.end.code, session.end.text)
+
+
+async def test_a_body_may_take_its_time_with_the_last_event(autojump_clock: MockClock) -> None:
+    """It has `disconnect_timeout` to come back for more."""
+    bot = ready_then(says(tp.ServerMessage(data="goodbye")), leaves())
+    done = []
+    async with tp.open_session(transport=bot, disconnect_timeout=5) as session:
+        async for event in session:
+            await trio.sleep(0.1)
+            done.append(type(event))
+    assert tp.Disconnected is done[-1]
+
+
+async def test_a_body_that_does_not_finish_reading_is_cancelled_after_the_grace(
+    autojump_clock: MockClock,
+) -> None:
+    """Then, and not later."""
+    bot = ready_then(pauses(1), leaves())
+    async with tp.open_session(transport=bot, disconnect_timeout=5) as session:
+        async for _ in session:
+            await trio.sleep(100)
+    assert 6 == trio.current_time()
+
+
+async def test_a_body_that_stopped_reading_is_cancelled_at_once(autojump_clock: MockClock) -> None:
+    """A loop that was left is no reader any more."""
+    bot = ready_then(says(tp.ServerMessage(data=1)), pauses(1), leaves())
+    async with tp.open_session(transport=bot, disconnect_timeout=5) as session:
+        async for event in session:
+            if isinstance(event, tp.BotReady):
+                break
+        await trio.sleep_forever()
+    assert 1 == trio.current_time()
+    assert "bot" == session.end.reason
+
+
+async def test_a_body_that_sends_after_the_bot_left_is_cancelled_there(
+    autojump_clock: MockClock,
+) -> None:
+    """A bot that has left is no error, so the send does not raise."""
+    bot = ready_then(says(tp.ServerMessage(data=1), tp.ServerMessage(data=2)), leaves())
+    async with tp.open_session(transport=bot, disconnect_timeout=5) as session:
+        async for event in session:
+            if isinstance(event, tp.ServerMessage):
+                await session.states.disconnected.wait()
+                await session.send_text("too late")
+                raise AssertionError("not reached")
+    assert 0 == trio.current_time()
+
+
+async def test_the_first_waiter_in_the_block_gets_the_error_itself(
+    autojump_clock: MockClock,
+) -> None:
+    """A later call gets a copy, and nothing leaves the block."""
+    async with tp.open_session(transport=ready_then(pauses(1), vanishes)) as session:
+        await session.wait_ready()
+        with pytest.raises(tp.ConnectionLostError) as first:
+            await session.request("x", timeout=60)
+        with pytest.raises(tp.ConnectionLostError) as second:
+            await session.request("x")
+    assert first.value is session.end.error
+    assert second.value is not first.value
+    assert str(first.value) == str(second.value)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda session: session.request("x", timeout=60),
+        lambda session: session.wait_event(tp.BotOutput),
+    ],
+)
+async def test_an_error_that_a_child_task_swallows_is_not_raised_again(
+    autojump_clock: MockClock, wait: Callable[[tp.Session], Awaitable[object]]
+) -> None:
+    """It was told where it was waited for; the rest of the block is cancelled."""
+
+    async def ask(session: tp.Session) -> None:
+        with pytest.raises(tp.ConnectionLostError):
+            await wait(session)
+
+    async with tp.open_session(transport=ready_then(pauses(1), vanishes)) as session:
+        await session.wait_ready()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, session)
+            await trio.sleep_forever()
+    assert 1 == trio.current_time()
+    assert "connection_lost" == session.end.reason
+
+
+async def test_a_waiter_outside_the_block_does_not_count(autojump_clock: MockClock) -> None:
+    """It gets a copy of the error, and the block raises the error itself."""
+    told = []
+
+    async def ask(session: tp.Session) -> None:
+        with pytest.raises(tp.ConnectionLostError) as lost:
+            await session.request("x", timeout=60)
+        told.append(lost.value)
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(tp.ConnectionLostError) as left:
+            async with tp.open_session(transport=ready_then(pauses(1), vanishes)) as session:
+                await session.wait_ready()
+                nursery.start_soon(ask, session)
+                await trio.sleep_forever()
+    assert left.value is session.end.error
+    assert 1 == len(told)
+    assert told[0] is not left.value
+
+
+async def test_wait_ready_raises_the_startup_error_every_time(autojump_clock: MockClock) -> None:
+    """The first time itself, then copies; outside the block and after it too."""
+    async with tp.open_session(transport=scripted(lambda bot: bot.leave(1011, "boom"))) as session:
+        with pytest.raises(tp.ConnectionLostError) as first:
+            await session.wait_ready()
+        with pytest.raises(tp.ConnectionLostError):
+            await session.wait_ready()
+    with pytest.raises(tp.ConnectionLostError):
+        await session.wait_ready()
+    assert first.value is session.end.error
+    assert ("startup_failed", 1011, "boom") == (
+        session.end.reason,
+        session.end.code,
+        session.end.text,
+    )
+
+
+async def test_wait_for_is_told_and_does_not_count(autojump_clock: MockClock) -> None:
+    """The body that waits in it is cancelled, and the error leaves the block."""
+    with pytest.raises(tp.ConnectionLostError):
+        async with tp.open_session(transport=scripted(vanishes)) as session:
+            await session.wait_for(tp.State.READY)
+
+
+async def test_the_bodys_own_error_wins(autojump_clock: MockClock) -> None:
+    """Ours is its context."""
+    with pytest.raises(ValueError, match="mine") as raised:
+        async with tp.open_session(transport=ready_then(pauses(1), vanishes)) as session:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("mine")
+    assert raised.value.__context__ is session.end.error
+    assert isinstance(session.end.error, tp.ConnectionLostError)
+
+
+async def test_ctrl_c_beats_both(autojump_clock: MockClock) -> None:
+    """Wherever it strikes."""
+
+    async def interrupted(call: tp.FunctionCall) -> None:
+        raise KeyboardInterrupt
+
+    call = tp.LlmFunctionCallInProgress(tool_call_id="1", function_name="f", arguments={})
+    with pytest.raises(KeyboardInterrupt):
+        async with tp.open_session(transport=ready_then(says(call))) as session:
+            session.handle_function_call("f", interrupted)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("mine")
+
+
+async def test_a_caller_that_is_cancelled_while_the_bot_leaves(autojump_clock: MockClock) -> None:
+    """`Cancelled` goes on."""
+    with trio.CancelScope() as scope:
+        async with tp.open_session(transport=ready_then(pauses(1), leaves())):
+            try:
+                await trio.sleep_forever()
+            finally:
+                scope.cancel()
+        await trio.lowlevel.checkpoint()
+        raise AssertionError("not reached")
+    assert scope.cancelled_caught
+
+
+async def test_a_goodbye_that_is_not_answered_costs_the_grace(autojump_clock: MockClock) -> None:
+    """Half-open: the other side is there, and silent."""
+
+    async def frozen(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        bot.link.freeze()
+        await trio.sleep_forever()
+
+    async with tp.open_session(transport=scripted(frozen), disconnect_timeout=4) as session:
+        await session.wait_ready()
+    assert 4 == trio.current_time()
+    assert "client" == session.end.reason
+
+
+async def test_a_fatal_error_gives_the_bot_a_moment_for_its_last_words(
+    autojump_clock: MockClock,
+) -> None:
+    """What it says within it is delivered; then it is hung up on."""
+    bot = ready_then(says(tp.Error(error="dying", fatal=True), tp.ServerMessage(data="last words")))
+    heard = []
+    with pytest.raises(tp.FatalBotError) as fatal:
+        async with tp.open_session(transport=bot) as session:
+            async for event in session:
+                heard.append(event)
+    assert "dying" == fatal.value.error
+    assert "last words" in [event.data for event in heard if isinstance(event, tp.ServerMessage)]
+    assert 0.25 == trio.current_time()
+    assert ("fatal_error", "bot", 1000) == (
+        session.end.reason,
+        session.end.first,
+        session.end.code,
+    )
+
+
+async def test_a_fatal_error_before_the_bot_is_ready_is_a_failed_start(
+    autojump_clock: MockClock,
+) -> None:
+    """`wait_ready` raises it."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.say(tp.Error(error="no key", fatal=True))
+        await bot.listen()
+
+    with pytest.raises(tp.FatalBotError):
+        async with tp.open_session(transport=scripted(script)) as session:
+            await session.wait_ready()
+    assert "startup_failed" == session.end.reason
+
+
+@pytest.mark.parametrize("late_in", ["connect", "ready"])
+async def test_deadlines_of_our_own(autojump_clock: MockClock, late_in: str) -> None:
+    """Each names what it waited for."""
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def never(params: Any, options: Any) -> Any:
+        options.on_stage("upgrade")
+        await trio.sleep_forever()
+        yield
+
+    connector = never if late_in == "connect" else scripted(lambda bot: bot.listen())
+    expected = tp.TransportStartError if late_in == "connect" else tp.ReadyTimeoutError
+    with pytest.raises(expected) as late:
+        async with tp.open_session(
+            transport=connector, connect_timeout=7, ready_timeout=7
+        ) as session:
+            await session.wait_ready()
+    assert 7 == trio.current_time()
+    assert "7 s" in str(late.value)
+    assert "startup_failed" == session.end.reason
+
+
+async def test_a_ready_timeout_tells_the_last_message(autojump_clock: MockClock) -> None:
+    """And how many there were."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.say(tp.ServerMessage(data=1), tp.Metrics())
+        await bot.link.send_message('{"label":"rtvi-ai","type":"bot-ready","data":{"version":2}}')
+        await bot.listen()
+
+    with pytest.raises(tp.ReadyTimeoutError) as late:
+        async with tp.open_session(transport=scripted(script)) as session:
+            await session.wait_ready()
+    assert 3 == late.value.received
+    assert "bot-ready (malformed: version: expected a string" in late.value.last_message
+
+
+async def test_leaving_at_any_moment_is_over_within_the_grace(autojump_clock: MockClock) -> None:
+    """Whatever the state, no task stays behind."""
+    for delay in range(12):
+
+        async def slow(bot: ScriptedBot) -> None:
+            await trio.sleep(3)
+            await bot.become_ready()
+            await trio.sleep(3)
+            await bot.leave()
+
+        began = trio.current_time()
+        with trio.move_on_after(delay * 0.75):
+            async with tp.open_session(transport=scripted(slow), disconnect_timeout=2) as session:
+                await trio.sleep_forever()
+        assert trio.current_time() - began <= delay * 0.75 + 2
+        assert tp.State.DISCONNECTED is session.state
+        assert session.end is not None
+    await wait_all_tasks_blocked()
+    assert 1 == trio.lowlevel.current_statistics().tasks_living - _SYSTEM_TASKS
+
+
+#: trio's own: init, the entry queue, pytest-trio's two.
+_SYSTEM_TASKS = 3
+
+
+async def test_a_session_leaves_nothing_to_the_garbage_collector(autojump_clock: MockClock) -> None:
+    """No cycle keeps it alive."""
+    import weakref
+
+    async with tp.open_session("sim:?greeting=") as session:
+        await session.wait_ready()
+        reference = weakref.ref(session._driver)
+    del session
+    gc.collect()
+    assert None is reference()

@@ -1,0 +1,150 @@
+"""How users use the package: never run, checked by mypy and pyright."""
+
+import ssl
+from collections.abc import Mapping
+from typing import assert_type
+
+import trio
+
+import trio_pipecat as tp
+from trio_pipecat.testing import Conversation, ServedBot, SimulatedBot, serve_bot
+from trio_pipecat.transports import Transport, memory_transport_pair
+
+
+async def sessions() -> None:
+    async with tp.open_session("sim:") as session:
+        assert_type(session, tp.Session)
+        ready = await session.wait_ready()
+        assert_type(ready, tp.BotReady)
+        assert_type(ready.version, str)
+        assert_type(ready.capabilities, tp.Capabilities | None)
+        assert_type(session.state, tp.State)
+        assert_type(session.states.ready, trio.Event)
+        assert_type(session.history, tuple[tuple[tp.State, float], ...])
+        assert_type(session.end, tp.SessionEnd | None)
+        assert_type(session.bot, tp.BotReady | None)
+        assert_type(session.protocol, tp.ProtocolVersions)
+
+    async with tp.open_session(
+        endpoint="http://localhost/start",
+        request_data={"body": {"a": 1}},
+        headers={"Authorization": "Bearer x"},
+        ssl_context=ssl.create_default_context(),
+        token_in="path",
+        ready_timeout=3,
+        disconnect_on_bot_disconnect=False,
+    ):
+        pass
+
+    client = tp.PipecatClient(ws_url="ws://localhost/ws", token="t")
+    async with client.open_session(ready_timeout=1) as session:
+        assert_type(session, tp.Session)
+    started = await client.start_bot()
+    assert_type(started, tp.StartedBot)
+    assert_type(started.params.ws_url, str | None)
+    tp.open_session(started)
+    tp.open_session(tp.ConnectParams(transport="websocket", ws_url="ws://x"))
+    assert_type(await tp.start_bot("http://x/start"), tp.StartedBot)
+
+    tp.open_session("sim:", ready_timeout="soon")  # type: ignore[arg-type]
+    tp.open_session("sim:", no_such_keyword=1)  # type: ignore[call-arg]
+    tp.open_session("sim:", token_in="cookie")  # type: ignore[arg-type]
+
+
+async def events(session: tp.Session) -> None:
+    async for event in session:
+        assert_type(event, tp.Event)
+        match event:
+            case tp.BotOutput(text=text, spoken_progress=progress):
+                assert_type(text, str)
+                assert_type(progress, tp.SpokenProgress | None)
+            case tp.UserInput(msg_id=msg_id):
+                assert_type(msg_id, str | None)
+            case tp.StateChanged(state=state):
+                assert_type(state, tp.State)
+            case tp.Disconnected(end=end):
+                assert_type(end, tp.SessionEnd)
+                assert_type(end.error, BaseException | None)
+            case _:
+                pass
+
+    with session.subscribe(tp.BotOutput) as outputs:
+        assert_type(outputs, tp.EventStream[tp.BotOutput])
+        assert_type(await outputs.receive(), tp.BotOutput)
+        async for output in outputs:
+            assert_type(output, tp.BotOutput)
+    with session.subscribe(tp.BotOutput, tp.UserInput) as both:
+        assert_type(await both.receive(), tp.BotOutput | tp.UserInput)
+    with session.subscribe(tp.BotOutput, tp.UserInput, tp.Error) as three:
+        assert_type(await three.receive(), tp.Event)
+    with session.subscribe() as everything:
+        assert_type(await everything.receive(), tp.Event)
+
+    waited = await session.wait_event(tp.BotOutput, where=lambda event: event.text == "x")
+    assert_type(waited, tp.BotOutput)
+    await session.wait_event(tp.BotOutput, where=lambda event: event.nothing)  # type: ignore[attr-defined]
+
+    async for chunk in session.audio:
+        assert_type(chunk, tp.AudioChunk)
+        assert_type(chunk.duration, float)
+
+
+async def sending(session: tp.Session) -> None:
+    assert_type(await session.send_text("x", audio_response=False), str)
+    assert_type(await session.send_dtmf("1"), str)
+    await session.send_audio(b"", sample_rate=16_000)
+    await session.send_audio(b"")  # type: ignore[call-arg]
+    await session.send_file(tp.File(format="image/png", source=tp.InlineSource(content=b"")))
+    answer = await session.request("x", {"a": 1}, timeout=3)
+    answer["anything"].goes  # noqa: B018  # JSON is untyped
+    await session.disconnect()
+
+
+async def get_weather(call: tp.FunctionCall) -> Mapping[str, str]:
+    assert_type(call.function_name, str)
+    return {}
+
+
+async def wrong(call: int) -> int:
+    return call
+
+
+def functions(session: tp.Session) -> None:
+    session.handle_function_call("a", get_weather)
+    session.handle_function_call("a", None)
+    session.handle_function_call("a", wrong)  # type: ignore[arg-type]
+    handler: tp.FunctionHandler = get_weather
+    session.handle_function_call("a", handler)
+
+
+def errors(error: tp.PipecatError) -> None:
+    match error:
+        case tp.StartBotError(status=status, detail=detail):
+            assert_type(status, int | None)
+            assert_type(detail, str)
+        case tp.ConnectionLostError(end=end):
+            assert_type(end.code, int | None)
+        case _:
+            pass
+
+
+def values() -> None:
+    tp.BotOutput(text="x")
+    tp.BotOutput()  # type: ignore[call-arg]
+    tp.BotOutput(text=5)  # type: ignore[arg-type]
+    output = tp.BotOutput(text="x")
+    output.text = "y"  # type: ignore[misc]
+
+
+async def bots() -> None:
+    bot = SimulatedBot(greeting="Hello.", ready_delay=1)
+    async with tp.open_session(transport=bot.connect) as session:
+        assert_type(session, tp.Session)
+    async with serve_bot(bot, token_auth=True) as served:
+        assert_type(served, ServedBot)
+        assert_type(served.start_url, str)
+    assert_type(bot.conversations, list[Conversation])
+    one, other = memory_transport_pair()
+    link: Transport = one
+    await link.send_message("x")
+    await other.receive()

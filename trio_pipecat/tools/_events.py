@@ -1,0 +1,122 @@
+"""``trio-pipecat events``: what happens in a session, as it happens."""
+
+import json
+import sys
+from enum import Enum
+from typing import Any, Final
+
+import attrs
+import trio
+from rich.console import Console
+from rich.text import Text
+
+from .. import (
+    BotMessage,
+    BotStartedSpeaking,
+    BotStoppedSpeaking,
+    Event,
+    EventStream,
+    PipecatError,
+    Session,
+    SessionKeywords,
+    UnknownMessage,
+    open_session,
+)
+from ._options import event_as_json
+
+#: How long to wait, in seconds, for a bot that speaks first, and for the answer to a text.
+_GREETING_MAY_BEGIN: Final[float] = 0.5
+_ANSWER_MAY_BEGIN: Final[float] = 30
+
+
+async def events(
+    target: str,
+    bot: SessionKeywords,
+    *,
+    texts: tuple[str, ...],
+    duration: float | None,
+    until: str | None,
+    as_json: bool,
+) -> int:
+    """Print events until the bot leaves, `duration` is over or `until` has come."""
+    console = Console(highlight=False, soft_wrap=True)
+    began = trio.current_time()
+    all_said = trio.Event()
+    failures: list[BaseException] = []
+    block = open_session(target, **bot)  # what can't be is a usage error, and raised here
+    try:
+        async with block as session, trio.open_nursery() as nursery:
+            nursery.start_soon(_say, session, texts, all_said)
+            with trio.move_on_after(float("inf") if duration is None else duration):
+                async for event in session:
+                    _print(event, began, console, as_json=as_json)
+                    if all_said.is_set() and type_of(event) == until:
+                        break
+            nursery.cancel_scope.cancel()
+    except* PipecatError as group:
+        failures.append(_first(group))
+    for error in failures:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+async def _say(session: Session, texts: tuple[str, ...], all_said: trio.Event) -> None:
+    """Say one text after the other, each when the bot has finished speaking."""
+    with session.subscribe(BotStartedSpeaking, BotStoppedSpeaking) as speech:
+        await session.wait_ready()
+        patience = _GREETING_MAY_BEGIN
+        for text in texts:
+            await _hear_out(speech, patience)
+            await session.send_text(text)
+            patience = _ANSWER_MAY_BEGIN
+    all_said.set()
+
+
+async def _hear_out(
+    speech: EventStream[BotStartedSpeaking | BotStoppedSpeaking], patience: float
+) -> None:
+    """Wait until the bot has spoken, if it begins to within `patience` seconds."""
+    with trio.move_on_after(patience) as scope:
+        async for event in speech:
+            if isinstance(event, BotStoppedSpeaking):
+                return
+            scope.deadline = float("inf")
+
+
+def _print(event: Event, began: float, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(event_as_json(event, since=began), default=str), flush=True)
+    else:
+        console.print(_line(event, began))
+
+
+def type_of(event: Event) -> str:
+    """Return the wire type of a message, the class name of one of the session's own events."""
+    if isinstance(event, UnknownMessage):
+        return event.type
+    wire_type = event.TYPE if isinstance(event, BotMessage) else ""
+    return wire_type or type(event).__name__
+
+
+def _line(event: Event, began: float) -> Text:
+    own = not isinstance(event, BotMessage)
+    line = Text(f"{event.at - began:9.3f}  ", style="dim")
+    line.append(f"{type_of(event):<30} ", style="cyan" if own else "bold")
+    return line.append(_describe(event), style="dim" if own else "default")
+
+
+def _describe(event: Event) -> str:
+    fields: Any = attrs.fields(type(event))  # type: ignore[arg-type]
+    parts = []
+    for field in fields:
+        value = getattr(event, field.name)
+        if field.name in ("raw", "at") or value is None or value == field.default:
+            continue
+        shown = value if isinstance(value, Enum) else repr(value)
+        parts.append(f"{field.name}={shown}")
+    return " ".join(parts)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,117 @@
+"""What the commands share: how a bot is named on the command line, and how answers look."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from .. import BotMessage, Event, SessionKeywords
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+TARGET_HELP = """\
+TARGET is where the bot is:
+
+\b
+  http://host:7860/start   a start endpoint (recommended)
+  ws://host:7860/ws-client a WebSocket
+  sim:                     the simulated bot that comes with this package
+"""
+
+
+def bot_options(command: F) -> F:
+    """Add the target and the options that say how to get in."""
+    for decorate in reversed(
+        (
+            click.argument("target"),
+            click.option(
+                "--token",
+                envvar="TRIO_PIPECAT_TOKEN",
+                show_envvar=True,
+                help="Token for the link, where no start endpoint gives one.",
+            ),
+            click.option(
+                "--token-in",
+                type=click.Choice(["header", "query", "path"]),
+                default="header",
+                show_default=True,
+                help="How the token is presented.",
+            ),
+            click.option(
+                "--header",
+                "headers",
+                multiple=True,
+                metavar="NAME:VALUE",
+                help="HTTP header for the start request (or the upgrade). May be repeated.",
+            ),
+            click.option("--origin", help="Origin header of the upgrade."),
+            click.option(
+                "--data", metavar="JSON", help="The JSON object that the start request carries."
+            ),
+            click.option(
+                "--base-url", metavar="URL", help="Use this instead of the host the answer names."
+            ),
+            click.option(
+                "--allow-insecure-token",
+                is_flag=True,
+                help="Send tokens unencrypted to other machines.",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def keywords(
+    *,
+    token: str | None,
+    token_in: Any,
+    headers: tuple[str, ...],
+    origin: str | None,
+    data: str | None,
+    base_url: str | None,
+    allow_insecure_token: bool,
+) -> SessionKeywords:
+    """Return the keywords that the options mean.
+
+    Raises:
+        click.BadParameter: one of them can't be read.
+    """
+    return {
+        "token": token,
+        "token_in": token_in,
+        "headers": dict(map(_header, headers)),
+        "origin": origin,
+        "request_data": None if data is None else _json_object(data),
+        "base_url": base_url,
+        "allow_insecure_token": allow_insecure_token,
+    }
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise click.BadParameter("expected NAME:VALUE", param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="--data") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter("expected a JSON object", param_hint="--data")
+    return value
+
+
+def event_as_json(event: Event, *, since: float) -> dict[str, Any]:
+    """Return an event for a machine: its class, when it came in seconds, and what it says."""
+    facts: dict[str, Any] = {"event": type(event).__name__, "at": round(event.at - since, 6)}
+    if isinstance(event, BotMessage) and event.raw is not None:
+        return {**facts, "message": event.raw}
+    fields = attrs.fields(type(event))  # type: ignore[arg-type]  # every event is an attrs class
+    named = {field.name: getattr(event, field.name) for field in fields}
+    return {**facts, **{k: v for k, v in named.items() if k not in ("raw", "at")}}

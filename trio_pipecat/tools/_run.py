@@ -1,0 +1,55 @@
+"""Running a command: Ctrl-C and SIGTERM end it in order, a second one at once."""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+#: The exit code of a command that was interrupted, as shells have it.
+INTERRUPTED: Final = 130
+#: The exit code of a command whose output nobody reads any more.
+PIPE_CLOSED: Final = 141
+
+
+def run(command: Callable[[], Awaitable[int]], *, interrupted: int = INTERRUPTED) -> int:
+    """Run `command` and return its exit code, or `interrupted` if it was.
+
+    The first signal cancels the command, so that its sessions say goodbye; the second is Python's.
+    """
+    code = INTERRUPTED
+    try:
+        code = trio.run(_run, command, interrupted)
+    except* KeyboardInterrupt:
+        pass
+    except* BrokenPipeError:
+        # Whoever read our output has left, as "head" does. Python would complain at exit too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    return code
+
+
+async def _run(command: Callable[[], Awaitable[int]], interrupted: int) -> int:
+    code, failure = interrupted, None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_cancel_on_signal, nursery.cancel_scope)
+        try:
+            code = await command()
+        except Exception as error:
+            failure = error  # raised outside, so that it does not come in a group
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return code
+
+
+async def _cancel_on_signal(
+    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            break
+    scope.cancel()

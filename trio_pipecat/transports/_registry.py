@@ -1,0 +1,35 @@
+"""Where transports are found by name. Each is imported when it is used: some need an extra."""
+
+import importlib
+from typing import Any, Final, cast
+
+from .._errors import UnsupportedFeatureError
+from ._abc import Connector
+
+_CONNECTORS: Final = {
+    "sim": "trio_pipecat.testing._sim:open_sim",
+    "websocket": "trio_pipecat.transports._websocket:open_websocket",
+}
+_STARTERS: Final = {"sim": "trio_pipecat.testing._sim:sim_starter"}
+
+
+def find_connector(name: str) -> Connector:
+    """Return the connector of a transport.
+
+    Raises:
+        UnsupportedFeatureError: there is none of this name, or its extra is not installed.
+    """
+    return cast(Connector, _load(_CONNECTORS, name))
+
+
+def find_starter(name: str) -> Any:
+    """Return what makes the start of a transport that needs no start endpoint."""
+    return _load(_STARTERS, name)
+
+
+def _load(registry: dict[str, str], name: str) -> Any:
+    if name not in registry:
+        known = ", ".join(sorted(registry))
+        raise UnsupportedFeatureError(f"the transport {name!r}", f"another one: {known}")
+    module, _, attribute = registry[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
