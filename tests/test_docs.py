@@ -91,6 +91,22 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
     assert SAYS[name] in done.stdout
 
 
+def test_the_first_program_runs_against_the_simulated_bot() -> None:
+    """With the address of the simulated bot where the endpoint's stood."""
+    example = (ROOT / "examples" / "first_conversation.py").read_text()
+    program = example.replace("http://localhost:7860/start", "sim:?greeting=")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-W", "error", "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "bot: You said: What is the capital of Japan?\n" == process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=20)
+
+
 def test_the_example_of_a_test_passes() -> None:
     """With pytest, as a user would run it."""
     example = ROOT / "examples" / "test_with_virtual_time.py"

@@ -61,6 +61,8 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
     if isinstance(target, str):
         options = _sort_address(target, options)
         target = None if not target.startswith(_SIM) else target
+    if target is None and isinstance(options.endpoint, str) and options.endpoint.startswith(_SIM):
+        target, options = options.endpoint, attrs.evolve(options, endpoint=None)
     given = [
         key for key in ("endpoint", "ws_url", "webrtc_url") if getattr(options, key) is not None
     ]

@@ -89,16 +89,14 @@ def from_json(cls: type[T], value: Json, **fields: Any) -> T:
         value = {}
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, got {_describe(value)}")
-    known: set[str] = set()
     for field in plan.fields:
-        known.update(field.keys)
         found = field.find(value)
         if found is not None or (field.takes_anything and field.key in value):
             fields[field.name] = field.load(found)
         elif field.required:
             raise TypeError(f"{field.path} is missing")
     if plan.rest is not None:
-        fields[plan.rest] = {key: item for key, item in value.items() if key not in known}
+        fields[plan.rest] = {key: item for key, item in value.items() if key not in plan.known}
     return cls(**fields)
 
 
@@ -234,11 +232,8 @@ class _Field:
             if not isinstance(value, dict):
                 raise TypeError(f"{self.inside}: expected an object, got {_describe(value)}")
         found = value.get(self.key)
-        if found is None:
-            for key in self.also:
-                found = value.get(key)
-                if found is not None:
-                    break
+        if found is None and self.also:
+            return next((value[key] for key in self.also if value.get(key) is not None), None)
         return found
 
 
@@ -248,6 +243,7 @@ class _Plan:
     whole: str | None
     rest: str | None
     tags: tuple[tuple[str, str], ...]
+    known: frozenset[str]
 
 
 #: Class attributes that name a fixed key and value: how the members of a union are told apart.
@@ -296,7 +292,8 @@ def _make_plan(cls: type) -> _Plan:
                 )
             )
     tag = getattr(cls, _TAG, None)
-    return _Plan(tuple(fields), whole, rest, () if tag is None else (tag,))
+    known = frozenset(key for field in fields for key in field.keys)
+    return _Plan(tuple(fields), whole, rest, () if tag is None else (tag,), known)
 
 
 def _without_none(hint: Any) -> tuple[Any, ...]:

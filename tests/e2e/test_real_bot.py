@@ -1,6 +1,9 @@
 """The shared cases, on an unmodified pipecat bot."""
 
 import random
+import signal
+import subprocess
+import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -113,6 +116,30 @@ async def test_an_origin_that_is_not_allowed_is_refused(
             await session.wait_ready()
     assert 403 == refused.value.status
     assert "Origin" in refused.value.detail
+
+
+def test_the_first_program_of_the_documentation(real_bot: RealBot) -> None:
+    """Unchanged but for the port: it prints what the bot says, and Ctrl-C hangs up properly."""
+    example = Path(__file__).parents[2] / "examples" / "first_conversation.py"
+    program = example.read_text().replace("localhost:7860", f"127.0.0.1:{real_bot.port}")
+    before = len(real_bot.get("/seen"))
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-W", "error", "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=20)
+    assert "bot: You said: What is the capital of Japan?\n" == line
+    assert "KeyboardInterrupt" == complaint.strip().splitlines()[-1]
+    (connection,) = real_bot.get("/seen")[before:]
+    assert (1000, ["client-ready", "send-text"]) == (
+        connection["close_code"],
+        connection["received"],
+    )
 
 
 # -- being ready, or not -------------------------------------------------------------------------

@@ -1,0 +1,302 @@
+"""What things cost, as ratios within one run: ``nox -s bench``, or ``python -m benchmarks``.
+
+Each figure stands beside the bare thing it is made of, measured alternately in the same run, so
+that a slow or noisy machine slows both. Only ratios mean anything; the rest shows the noise.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+import trio_websocket
+
+import trio_pipecat as tp
+from trio_pipecat._codec import decode_event, encode_command, encode_event
+from trio_pipecat.testing import SimulatedBot, serve_bot
+from trio_pipecat.transports import _envelope as envelope
+
+OUTPUT = encode_event(
+    tp.BotOutput(
+        text="You said: good morning to you.",
+        output_type="sentence",
+        segment_id=7,
+        will_be_spoken=True,
+        spoken_status="in-progress",
+        spoken_progress=tp.SpokenProgress(
+            accumulated_text="You said: good", remaining_text=" morning to you."
+        ),
+    )
+)
+AUDIO = tp.AudioChunk(bytes(1920), 24_000)
+
+
+@attrs.frozen
+class Figure:
+    """Ours against the bare thing: the median of the pairs' ratios, and how far they spread."""
+
+    name: str
+    against: str
+    ours: float
+    bare: float
+    ratio: float
+    low: float
+    high: float
+    unit: str
+
+
+def compare(
+    name: str,
+    against: str,
+    ours: Callable[[], float],
+    bare: Callable[[], float],
+    *,
+    rounds: int,
+    unit: str = "µs",
+) -> Figure:
+    """Measure both in turn, `rounds` times; each call returns its own figure."""
+    pairs = []
+    for number in range(rounds + 1):
+        pair = (ours(), bare()) if number % 2 else (bare(), ours())[::-1]
+        if number:  # the first warms up
+            pairs.append(pair)
+    ratios = sorted(one / other for one, other in pairs)
+    return Figure(
+        name,
+        against,
+        statistics.median(one for one, _ in pairs),
+        statistics.median(other for _, other in pairs),
+        statistics.median(ratios),
+        ratios[0],
+        ratios[-1],
+        unit,
+    )
+
+
+def per_call(function: Callable[[], object], number: int) -> Callable[[], float]:
+    """Return what measures one call of a function, in microseconds of CPU."""
+
+    def measure() -> float:
+        gc.collect()
+        began = time.process_time()
+        for _ in range(number):
+            function()
+        return (time.process_time() - began) / number * 1e6
+
+    return measure
+
+
+def per_task(task: Callable[[], Awaitable[object]], number: int) -> Callable[[], float]:
+    """Return what measures one run of an async function, in microseconds of CPU of this process."""
+
+    async def measure_here() -> float:
+        gc.collect()
+        began = time.process_time()
+        for _ in range(number):
+            await task()
+        return (time.process_time() - began) / number * 1e6
+
+    return lambda: trio.run(measure_here)
+
+
+# -- what is measured --------------------------------------------------------------------------
+
+
+def codec(rounds: int, number: int) -> list[Figure]:
+    """Typed events against plain JSON; the protobuf frame against the JSON it carries."""
+    command = tp.SendText(content="What is the capital of Japan?")
+    plain = json.loads(encode_command(command, "send-text-7"))
+    frame = envelope.encode_audio(AUDIO)
+    return [
+        compare(
+            "decode bot-output",
+            "json.loads",
+            per_call(lambda: decode_event(OUTPUT, at=0), number),
+            per_call(lambda: json.loads(OUTPUT), number),
+            rounds=rounds,
+        ),
+        compare(
+            "encode send-text",
+            "json.dumps",
+            per_call(lambda: encode_command(command, "send-text-7"), number),
+            per_call(lambda: json.dumps(plain), number),
+            rounds=rounds,
+        ),
+        compare(
+            "audio frame in",
+            "audio frame out",
+            per_call(lambda: envelope.decode(frame, at=0), number),
+            per_call(lambda: envelope.encode_audio(AUDIO), number),
+            rounds=rounds,
+        ),
+    ]
+
+
+def sessions(rounds: int, number: int) -> list[Figure]:
+    """A session on a socket against a bare WebSocket, both ends of each in this process."""
+    served_bot = SimulatedBot()
+
+    async def session() -> None:
+        async with serve_bot(served_bot) as served, tp.open_session(served.ws_url) as session:
+            await session.wait_ready()
+        served_bot.conversations.clear()
+
+    async def socket() -> None:
+        async def serve(request: trio_websocket.WebSocketRequest) -> None:
+            connection = await request.accept()
+            await connection.send_message(await connection.get_message())
+
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(
+                trio_websocket.serve_websocket, serve, "127.0.0.1", 0, None
+            )
+            url = f"ws://127.0.0.1:{server.port}/"
+            async with trio_websocket.open_websocket_url(url) as connection:
+                await connection.send_message("hello")
+                await connection.get_message()
+            nursery.cancel_scope.cancel()
+
+    async def requests() -> None:
+        async with serve_bot(served_bot) as served, tp.open_session(served.ws_url) as session:
+            await session.wait_ready()
+            for value in range(200):
+                await session.request("ping", value)
+        served_bot.conversations.clear()
+
+    async def echoes() -> None:
+        async def serve(request: trio_websocket.WebSocketRequest) -> None:
+            connection = await request.accept()
+            for _ in range(200):
+                await connection.send_message(await connection.get_message())
+
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(
+                trio_websocket.serve_websocket, serve, "127.0.0.1", 0, None
+            )
+            url = f"ws://127.0.0.1:{server.port}/"
+            async with trio_websocket.open_websocket_url(url) as connection:
+                for value in range(200):
+                    await connection.send_message(json.dumps({"ping": value}))
+                    await connection.get_message()
+            nursery.cancel_scope.cancel()
+
+    return [
+        compare(
+            "open to ready to closed",
+            "a WebSocket and one echo",
+            per_task(session, number),
+            per_task(socket, number),
+            rounds=rounds,
+        ),
+        compare(
+            "200 requests and answers",
+            "200 echoes",
+            per_task(requests, 1),
+            per_task(echoes, 1),
+            rounds=rounds,
+        ),
+    ]
+
+
+def memory(rounds: int, number: int) -> list[Figure]:
+    """What an idle session holds, against a bare nursery with a sleeping task."""
+
+    async def held(open_one: Callable[[], Any]) -> float:
+        async def hold(task_status: trio.TaskStatus[None]) -> None:
+            async with open_one():
+                task_status.started()
+                await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(hold)
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(number):
+                await nursery.start(hold)
+            gc.collect()
+            after = tracemalloc.get_traced_memory()[0]
+            nursery.cancel_scope.cancel()
+        return (after - before) / number / 1024
+
+    def traced(open_one: Callable[[], Any]) -> Callable[[], float]:
+        def measure() -> float:
+            tracemalloc.start()
+            try:
+                return trio.run(held, open_one)
+            finally:
+                tracemalloc.stop()
+
+        return measure
+
+    bot = SimulatedBot()
+    return [
+        compare(
+            "an idle session in memory, its bot included",
+            "a nursery",
+            traced(lambda: tp.open_session(transport=bot.connect)),
+            traced(trio.open_nursery),
+            rounds=min(rounds, 3),
+            unit="KiB",
+        )
+    ]
+
+
+def importing(rounds: int) -> list[Figure]:
+    """Importing the package against importing what it stands on."""
+
+    def importing_of(modules: str) -> Callable[[], float]:
+        code = (
+            f"import time; began = time.process_time(); import {modules}; "
+            "print(time.process_time() - began)"
+        )
+
+        def measure() -> float:
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            return float(done.stdout) * 1e3
+
+        return measure
+
+    bare = "trio, httpx, attrs, anyio, trio_websocket, google.protobuf.descriptor_pb2"
+    return [
+        compare(
+            "import trio_pipecat",
+            "importing its dependencies",
+            importing_of("trio_pipecat"),
+            importing_of(bare),
+            rounds=rounds,
+            unit="ms",
+        )
+    ]
+
+
+def main() -> None:
+    """Measure, print a table, and write it down if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="benchmarks")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    options = parser.parse_args()
+    rounds, number = (3, 2_000) if options.quick else (11, 20_000)
+    figures = codec(rounds, number)
+    figures += sessions(rounds, 5 if options.quick else 20)
+    figures += memory(rounds, 20)
+    figures += importing(rounds)
+    print(f"{'':45}{'ours':>12}{'bare':>12}{'ratio':>9}   spread, and the bare thing")
+    for f in figures:
+        ours, bare = f"{f.ours:.1f} {f.unit}", f"{f.bare:.1f} {f.unit}"
+        spread = f"{f.low:.2f}-{f.high:.2f}"
+        print(f"{f.name:45}{ours:>12}{bare:>12}{f.ratio:>8.2f}x   {spread}, {f.against}")
+    if options.json is not None:
+        options.json.write_text(json.dumps([attrs.asdict(figure) for figure in figures], indent=1))
+
+
+if __name__ == "__main__":
+    main()
