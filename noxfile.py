@@ -49,7 +49,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no pipecat, against the built and installed package."""
     session.install(".[cli]", *group("test"))
+    session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e", *session.posargs)
+    session.run("coverage", "combine", silent=True)
     session.run("coverage", "report")
 
 

@@ -121,3 +121,58 @@ async def test_a_second_bot_ready_is_an_event_and_no_more(autojump_clock: MockCl
             assert 3 == stream.unread
         assert "2.2.0" == session.protocol.bot
     assert 1 == [state for state, _ in session.history].count(tp.State.READY)
+
+
+async def test_a_start_that_gives_no_address_is_a_failed_start(autojump_clock: MockClock) -> None:
+    """However it came about."""
+    from trio_pipecat._options import SessionOptions
+    from trio_pipecat._session import run_session
+    from trio_pipecat._targets import make_plan
+
+    options = SessionOptions(transport=scripted(just_ready))
+    plan = make_plan(None, options)
+    object.__setattr__(plan, "params", None)
+    with pytest.raises(tp.StartBotError, match="without an address"):
+        async with run_session(plan, options) as session:
+            await session.wait_ready()
+
+
+async def test_what_is_no_message_and_no_audio_is_an_event(autojump_clock: MockClock) -> None:
+    """With what it was."""
+    from trio_pipecat.transports import Undecodable
+
+    async def script(bot: Any) -> None:
+        await bot.become_ready()
+        await bot.link._send(Undecodable("a frame of kind text", raw=b"abc"))
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        event = await session.wait_event(tp.MalformedMessage)
+    assert ("a frame of kind text", b"abc") == (event.reason, event.raw)
+
+
+async def test_a_stream_made_after_the_end_is_over(autojump_clock: MockClock) -> None:
+    """Of events and of audio."""
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        await session.wait_ready()
+    assert [] == [event async for event in session.subscribe()]
+    assert [] == [chunk async for chunk in session.audio]
+    with pytest.raises(tp.SessionEndedError):
+        await session.wait_event(tp.BotReady)
+
+
+async def test_a_reader_that_is_full_still_gets_the_end(autojump_clock: MockClock) -> None:
+    """The last events are the session's own, and over the bound."""
+
+    async def script(bot: Any) -> None:
+        await bot.become_ready()
+        await bot.leave()
+
+    async with tp.open_session(
+        transport=scripted(script), event_buffer=6, disconnect_on_bot_disconnect=False
+    ) as session:
+        reader = aiter(session)
+        await session.states.disconnected.wait()
+        kinds = [type(event) async for event in reader]
+    assert tp.Disconnected is kinds[-1]
+    assert 9 == len(kinds)

@@ -2,14 +2,17 @@
 
 import gc
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from http_server import answering, serve_http
 from scripted import ScriptedBot, just_ready, scripted
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 import trio_pipecat as tp
+from trio_pipecat.testing import SimulatedBot
 
 
 def ready_then(*steps: Callable[[ScriptedBot], Awaitable[Any]]) -> Any:
@@ -57,7 +60,7 @@ async def test_the_block_is_entered_at_once(autojump_clock: MockClock) -> None:
 
 
 async def test_a_direct_connection_passes_the_start_by(autojump_clock: MockClock) -> None:
-    """Skipped states have their events set when a later one is entered, and no place in history."""
+    """Skipped states have their events set when a later one is entered; history is the truth."""
     async with tp.open_session(transport=scripted(just_ready)) as session:
         assert not session.states.authenticated.is_set()
         await session.wait_for(tp.State.AUTHENTICATED)
@@ -320,6 +323,144 @@ async def test_much_audio_goes_in_whole_frames(autojump_clock: MockClock) -> Non
         await wait_all_tasks_blocked()
     assert pcm == b"".join(chunk.pcm for chunk in heard)
     assert {(48_000, 2)} == {(chunk.sample_rate, chunk.num_channels) for chunk in heard}
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def uploading(url: str | None) -> tp.StartedBot:
+    """Return a bot that was started at `url`'s origin and takes uploads there."""
+    params = tp.ConnectParams(transport="websocket", file_upload_url=url)
+    return tp.StartedBot(endpoint=f"{url or 'http://x'}/start", answer={}, params=params)
+
+
+async def test_a_path_goes_inside_the_message_where_no_uploads_are_taken(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """With its name, and the format that its name says."""
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"picture")
+    bot = SimulatedBot()
+    async with tp.open_session(transport=bot.connect) as session:
+        await session.wait_ready()
+        await session.send_file(path, "look", custom_options={"a": 1})
+        await session.request("ping")
+        with pytest.raises(tp.UnsupportedFeatureError, match="fileUploadUrl"):
+            await session.upload_file(path)
+        with pytest.raises(FileNotFoundError):
+            await session.send_file(tmp_path / "nothing")
+        path.write_bytes(bytes(2**20))
+        with pytest.raises(tp.MessageTooLargeError):
+            await session.send_file(path)
+    sent = bot.conversations[0].received[1][1]
+    file = tp.File(format="image/png", name="cat.png", source=tp.InlineSource(content=b"picture"))
+    assert tp.SendFile(content="look", file=file, custom_options={"a": 1}) == sent
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_path_is_uploaded_where_uploads_are_taken(tmp_path: Path, elsewhere: bool) -> None:
+    """The message says where; headers go along to the origin of the start request only."""
+    path = tmp_path / "notes"
+    path.write_bytes(b"some text")
+    described = {"name": "notes", "format": "text/plain", "source": {"type": "url", "url": "p:1"}}
+    bot = SimulatedBot()
+    async with serve_http(answering(200, described)) as server:
+        started = uploading(server.url("/files"))
+        if elsewhere:
+            started.endpoint = "http://localhost:1/start"
+        headers = {"X-Key": "k"}
+        async with tp.open_session(started, transport=bot.connect, headers=headers) as session:
+            await session.wait_ready()
+            await session.send_file(path)
+            uploaded = await session.upload_file(path, format="text/plain")
+            await session.request("ping")
+    assert (
+        tp.UrlSource(url="p:1")
+        == uploaded.source
+        == bot.conversations[0].received[1][1].file.source
+    )
+    first, second = server.requests
+    assert b"application/octet-stream" in first.body
+    assert b"text/plain" in second.body
+    assert ([] if elsewhere else ["k"]) == first.header("x-key")
+
+
+async def test_nothing_is_read_or_uploaded_before_the_bot_is_ready(tmp_path: Path) -> None:
+    """The answer would be of no use."""
+    async with tp.open_session(uploading(None), transport=scripted(just_ready)) as session:
+        with pytest.raises(tp.BotNotReadyError):
+            await session.send_file(tmp_path / "nothing")
+
+
+async def test_a_tree_may_be_a_mapping(autojump_clock: MockClock) -> None:
+    """It is checked like any other."""
+    bot = SimulatedBot()
+    root = {"ref": "1", "role": "button", "pressed": True}
+    async with tp.open_session(transport=bot.connect) as session:
+        await session.wait_ready()
+        await session.send_ui_snapshot({"root": root, "captured_at": 5})
+        with pytest.raises(TypeError, match=r"root\.role is missing"):
+            await session.send_ui_snapshot({"root": {"ref": "1"}, "captured_at": 5})
+        await session.request("ping")
+    tree = bot.conversations[0].received[1][1].tree
+    assert (
+        tp.UiTree(root=tp.UiNode(ref="1", role="button", other={"pressed": True}), captured_at=5)
+        == tree
+    )
+
+
+# -- a link that breaks under a send ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda s: s.send_text("x" * 1000),
+        lambda s: s.send_audio(bytes(1000), sample_rate=16_000),
+        lambda s: s.interrupt(),
+    ],
+)
+async def test_a_sender_that_waits_gets_the_error(
+    autojump_clock: MockClock, send: Callable[[tp.Session], Awaitable[object]]
+) -> None:
+    """It was waiting for the other side to read."""
+
+    async def deaf(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        await trio.sleep(5)
+        bot.link.vanish()
+
+    async with tp.open_session(transport=scripted(deaf)) as session:
+        await session.wait_ready()
+        with pytest.raises(tp.ConnectionLostError):
+            while True:
+                await send(session)
+    assert 5 == trio.current_time()
+    assert "connection_lost" == session.end.reason
+
+
+async def test_a_sender_that_is_cancelled_has_sent_nothing(autojump_clock: MockClock) -> None:
+    """And the next message is whole."""
+
+    async def deaf(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        await trio.sleep(5)
+        await bot.listen()
+        heard.extend(command.content for _, command in bot.commands[1:])
+
+    heard: list[str] = []
+    sent = 0
+    async with tp.open_session(transport=scripted(deaf)) as session:
+        await session.wait_ready()
+        with trio.move_on_after(1):
+            while True:
+                await session.send_text(str(sent))
+                sent += 1
+        await session.send_text("after")
+        await wait_all_tasks_blocked()
+    assert [*map(str, range(sent)), "after"] == heard
+    assert sent > 100
 
 
 # -- waiting for events: nothing between a call and the next is missed -----------------------------

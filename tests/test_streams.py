@@ -542,11 +542,27 @@ async def test_backlog_of_a_reader_never_drops():
 
 async def test_backlog_may_be_told_to_take_the_last():
     """When the session is ending anyway, a full stream takes the last events all the same."""
-    stream = backlog(limit=1, count=1, owner=Session(ends=False))
+    stream = backlog(limit=1, owner=Session(ends=False))
     reader = aiter(stream)
+    stream.put(error(0))
     stream.put(error(1))
     assert 2 == stream.unread
     del reader
+
+
+async def test_backlog_that_is_full_when_the_body_begins():
+    """A body that begins late has the whole limit from then on, not only what is left of it."""
+    owner = Session(ends=True)
+    stream = backlog(limit=3, count=5, owner=owner)
+    reader = aiter(stream)
+    for number in range(5, 8):
+        stream.put(error(number))
+    assert [] == owner.told
+    skipped, *events = [await anext(reader) for _ in range(7)]
+    assert (EventsSkipped(count=2), [2, 3, 4, 5, 6, 7]) == (skipped, numbers(events))
+    for number in range(8, 12):
+        stream.put(error(number))
+    assert 1 == len(owner.told)
 
 
 async def test_backlog_is_told_once():

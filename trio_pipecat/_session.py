@@ -374,6 +374,7 @@ class Session:
             MessageTooLargeError: the file is too large to go inside the message.
             OSError: the path can't be read.
         """
+        await self._driver.open_link()
         if not isinstance(file, File):
             if self._upload_url is not None:
                 file = await self.upload_file(file)

@@ -240,7 +240,8 @@ class Backlog(Stream[Event]):
     """A session's own stream: every event since the beginning, for a body that begins to read.
 
     A body need not: until it has begun, what is over `limit` is skipped from the old end, and a
-    body that begins after all is told by `EventsSkipped`. From then on nothing is dropped.
+    body that begins after all is told by `EventsSkipped`. From then on nothing is dropped, and what
+    had piled up before does not count against the limit.
     """
 
     def __init__(self, owner: StreamOwner, limit: int) -> None:
@@ -248,12 +249,14 @@ class Backlog(Stream[Event]):
         self.limit = limit
         self._begun = False
         self._skipped = 0
+        #: How many of the unread were there when the body began.
+        self._inherited = 0
 
     def put(self, event: Event) -> None:
         """Add an event."""
         if self._over:
             return
-        if len(self._buffer) >= self.limit:
+        if len(self._buffer) - self._inherited >= self.limit:
             if not self._begun:
                 self._buffer.popleft()
                 self._skipped += 1
@@ -262,12 +265,18 @@ class Backlog(Stream[Event]):
         self._put(event)
 
     def _on_read(self) -> None:
+        if self._begun:
+            return
         self._begun = True
         if self._skipped:
             self._buffer.appendleft(
                 EventsSkipped(count=self._skipped, at=self._buffer[0].at if self._buffer else 0)
             )
-            self._skipped = 0
+        self._inherited = len(self._buffer)
+
+    def _take(self) -> Event:
+        self._inherited = max(self._inherited - 1, 0)
+        return super()._take()
 
 
 @final

@@ -1170,6 +1170,26 @@ async def test_frames_against_the_rules(kind):
         await server.view()
 
 
+@pytest.mark.parametrize(
+    "last", [frame(BINARY, b"x", bits=0x40), close_frame(1000), frame(BINARY, b"x" * 2000)]
+)
+async def test_nothing_counts_after_the_end(last):
+    """A bot that goes on for ever after the end is not listened to, and costs no memory."""
+
+    async def script(peer):
+        await peer.accept(and_send=last)
+        for megabytes in range(64):
+            with trio.move_on_after(0.2) as scope:
+                await peer.send(bytes(BIG))
+            if scope.cancelled_caught:
+                return megabytes
+        return "everything was taken"
+
+    async with linked(script, max_receive_size=1000) as (link, server):
+        assert [] == await receive_all(link)
+        assert await server.view() in range(64)
+
+
 @pytest.mark.parametrize("how", ["hangs up", "resets"])
 @pytest.mark.parametrize(
     "rest", [b"", message("never")[:7], frame(BINARY, encode_message("x")[:-1], fin=False), b"\x88"]

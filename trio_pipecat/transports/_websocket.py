@@ -124,6 +124,8 @@ class WebSocketTransport(Transport):
             if self._we_began_to_close:
                 # trio-websocket says so at once. The link has ended when the close is over.
                 await self._closed.wait()
+            # Nothing that still comes counts, and trio-websocket might keep it all.
+            self._outbox.receive_allowance = 0
             raise trio.EndOfChannel from None
         if isinstance(data, str):
             return data
