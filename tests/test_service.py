@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_pipecat import InternalError, ProtocolError
-from trio_pipecat._service import open_services
+from trio_pipecat._service import is_cancellation, open_services
 
 EXITS = [KeyboardInterrupt, SystemExit]
 
@@ -244,6 +244,19 @@ async def test_cancellation_that_a_service_met_is_bare():
                 services.start(trio.sleep_forever, name="service", outlive=False)
     assert scope.cancelled_caught
     assert [trio.Cancelled] == [*map(type, seen)]
+
+
+async def test_what_a_cancellation_is():
+    """Cancelled is a cancellation, and so is a group of nothing else."""
+    with trio.CancelScope() as scope, noting() as seen:
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+    (cancelled,) = seen
+    assert is_cancellation(cancelled)
+    assert is_cancellation(BaseExceptionGroup("", [BaseExceptionGroup("", [cancelled])]))
+    assert not is_cancellation(BaseExceptionGroup("", [cancelled, ValueError()]))
+    assert not is_cancellation(ValueError())
+    assert not is_cancellation(None)
 
 
 async def test_stop_ends_every_service():

@@ -493,6 +493,14 @@ async def test_consent_that_is_not_valid(change):
     assert "not valid" in error.detail
 
 
+async def test_refusal_that_breaks_the_rules():
+    """A refusal whose body is no HTTP any more has its status all the same."""
+    answer = framed(403, b"", "chunked")[:-5] + b"this is no chunk\r\n"
+    async with serve_raw(answering(answer)) as server:
+        error = await refusal(server.url)
+    assert 403 == error.status
+
+
 async def test_informational_answer():
     """An answer that is neither consent nor refusal is told by its status."""
     async with serve_raw(answering(b"HTTP/1.1 102 Processing\r\n\r\n")) as server:
@@ -1905,6 +1913,47 @@ async def test_client_that_asks_for_something_else(request_):
             await stream.send_all(request_)
             await stream.send_eof()
             assert "the client went away during the upgrade" == await server.view()
+
+
+class Faulty(trio.abc.Stream):
+    """A stream that fails, after some time, as no stream may."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._reads = 0
+
+    async def receive_some(self, max_bytes=None):
+        data = await self._stream.receive_some(max_bytes)
+        self._reads += 1
+        if self._reads > 1:
+            raise RuntimeError("as no stream may")
+        return data
+
+    async def send_all(self, data):
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self):
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self):
+        await self._stream.aclose()
+
+
+async def test_reader_that_fails_for_no_known_reason():
+    """A failure of the reader that is not known to happen is a bug of ours, and is told."""
+
+    async def script(peer):
+        with pytest.raises(InternalError) as caught:
+            async with accept_websocket(Faulty(peer.stream), LinkOptions(grace=0.1)) as link:
+                await receive_all(link)
+                await trio.sleep_forever()
+        return traceback.format_exception(caught.value)
+
+    async with serve_raw(script) as server:
+        async with connect(server.url, grace=0.1) as link:
+            await link.send_message("fail")
+            await receive_all(link)
+        assert any("as no stream may" in line for line in await server.view())
 
 
 UPGRADE = (

@@ -24,11 +24,9 @@ from socket import gaierror
 from ssl import SSLError
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlunsplit
 
-import h11
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
-from wsproto.utilities import LocalProtocolError
 
 from .._causes import root_cause
 from .._errors import InvalidParamsError, ProtocolError, TransportStartError
@@ -67,9 +65,6 @@ _EXCERPT = 200
 _URL_CHARACTERS = "/?%:@!$&'()*+,;=-._~"
 #: What the value of a header may hold.
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
-#: What trio-websocket's reader raises when it wants to say what can't be said (any more), and for
-#: headers of the upgrade that are not ASCII.
-_READER_FAILURES = (LocalProtocolError, h11.LocalProtocolError, UnicodeError)
 
 
 class WebSocketTransport(Transport):
@@ -277,9 +272,8 @@ async def accept_websocket(
                 connection = await request.accept()
                 made.append(WebSocketTransport(connection, outbox, "bot", options))
                 settled.set()
-        except* _READER_FAILURES:
-            if made:
-                await made[0].read_out()
+        except* Exception as failure:
+            await _give_reader_up(failure, made)
         finally:
             settled.set()
 
@@ -399,9 +393,8 @@ async def _upgrade(
                 settled.set()
         except* ConnectionRejected as group:
             refused.append(_first_leaf(group))
-        except* _READER_FAILURES:
-            if made:
-                await made[0].read_out()
+        except* Exception as failure:
+            await _give_reader_up(failure, made)
         finally:
             settled.set()
 
@@ -427,6 +420,20 @@ async def _upgrade(
     else:
         detail = "the server hung up without an answer"
     raise TransportStartError("upgrade", detail)
+
+
+async def _give_reader_up(
+    failure: ExceptionGroup[Exception], made: list[WebSocketTransport]
+) -> None:
+    """Go on without trio-websocket's reader, if it has failed as it is known to.
+
+    It does so during the upgrade, when the peer speaks something else, and after a goodbye of ours,
+    when it wants to answer what crosses that.
+    """
+    if made:
+        if made[0].end is None:
+            raise failure
+        await made[0].read_out()
 
 
 def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionRejected:
