@@ -20,7 +20,7 @@ _events _codec
 _protocol audio._chunk
 audio
 _streams _service _lifecycle transports._abc
-_block transports._memory transports._envelope transports._outbox
+_block transports._memory transports._envelope transports._outbox transports._upgrade
 transports._websocket transports._registry
 transports
 _options

@@ -189,7 +189,7 @@ class Session:
         driver.add_stream(stream)
         return stream
 
-    async def wait_event(
+    async def wait_event(  # noqa: RET503  # tell() never returns
         self, *types: type[E], where: Callable[[E], bool] = lambda event: True
     ) -> E:
         """Wait for the next event of one of `types` for which `where` is true, and return it.

@@ -29,11 +29,11 @@ class Plan:
     may lead somewhere else.
     """
 
-    start: Starter | None
-    params: ConnectParams | None
-    started: StartedBot | None
-    connector: Connector | None
-    upgrade_headers: dict[str, str]
+    start: Starter | None = None
+    params: ConnectParams | None = None
+    started: StartedBot | None = None
+    connector: Connector | None = None
+    upgrade_headers: dict[str, str] = attrs.field(factory=dict)
 
     def connector_for(self, params: ConnectParams) -> Connector:
         """Return what opens the link."""
@@ -47,91 +47,86 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
         InvalidParamsError: none of them, or more than one.
         UnsupportedFeatureError: the transport is not available.
     """
-    own_connector = None if isinstance(options.transport, str) else options.transport
     name = options.transport if isinstance(options.transport, str) else None
+    connector = None if isinstance(options.transport, str) else options.transport
     if name is not None and name != "webrtc":
         find_connector(name)
+    if options.base_url is not None:
+        check_url(options.base_url, "http", "https", "ws", "wss")
+    target, options = _sort_address(target, options)
+    _check_one_way(target, options, connector)
+    if isinstance(target, str):
+        start = cast(Starter, find_starter("sim")(target, options.request_data))
+        return Plan(start=start, connector=connector, upgrade_headers=options.headers)
+    if options.endpoint is not None:
+        check_url(options.endpoint, "http", "https")
+        check_credentials(
+            options.endpoint, options.headers, allow_insecure=options.allow_insecure_token
+        )
+        return Plan(start=_http_starter(options.endpoint, options, name), connector=connector)
+    started = target if isinstance(target, StartedBot) else None
+    given = target.params if isinstance(target, StartedBot) else target
+    params = _direct(options, name) if given is None else _changed(given, options, name)
+    if connector is None:
+        find_connector(params.transport)
+        _check_params(params, options)
+    return Plan(
+        params=params, started=started, connector=connector, upgrade_headers=options.headers
+    )
+
+
+def _sort_address(
+    target: Target, options: SessionOptions
+) -> tuple["StartedBot | ConnectParams | str | None", SessionOptions]:
+    """Put an address where its scheme says it belongs. What stays a string is a ``sim:`` one."""
+    if target is None and isinstance(options.endpoint, str) and options.endpoint.startswith(_SIM):
+        return options.endpoint, attrs.evolve(options, endpoint=None)
     if not isinstance(target, Target):
         raise InvalidParamsError(
             "the first argument is an address, a StartedBot or ConnectParams, "
             f"not {type(target).__name__}"
         )
-    if options.base_url is not None:
-        check_url(options.base_url, "http", "https", "ws", "wss")
-    if isinstance(target, str):
-        options = _sort_address(target, options)
-        target = None if not target.startswith(_SIM) else target
-    if target is None and isinstance(options.endpoint, str) and options.endpoint.startswith(_SIM):
-        target, options = options.endpoint, attrs.evolve(options, endpoint=None)
-    given = [
-        key for key in ("endpoint", "ws_url", "webrtc_url") if getattr(options, key) is not None
-    ]
-    if target is not None:
-        given.insert(0, "the first argument")
-    if len(given) > 1:
-        raise InvalidParamsError(f"{' and '.join(given)} were given; one of them, please")
-    if not given and own_connector is None:
-        raise InvalidParamsError(
-            "nothing to connect to: give an address, endpoint=, ws_url= or webrtc_url="
-        )
-
-    start: Starter | None = None
-    params: ConnectParams | None = None
-    started = target if isinstance(target, StartedBot) else None
-    upgrade_headers = options.headers
-    if started is not None:
-        params = _changed(started.params, options, name)
-    elif isinstance(target, ConnectParams):
-        params = _changed(target, options, name)
-    elif isinstance(target, str):
-        start = _sim_starter(target, options)
-    elif options.endpoint is not None:
-        check_url(options.endpoint, "http", "https")
-        check_credentials(
-            options.endpoint, options.headers, allow_insecure=options.allow_insecure_token
-        )
-        start = _http_starter(options.endpoint, options, name)
-        upgrade_headers = {}
-    elif options.ws_url is not None:
-        check_url(options.ws_url, "ws", "wss")
-        params = _direct(options, name or "websocket")
-    elif options.webrtc_url is not None:
-        check_url(options.webrtc_url, "http", "https")
-        params = _direct(options, name or "webrtc")
-    else:
-        params = _direct(options, "custom")
-    if params is not None and own_connector is None:
-        find_connector(params.transport)
-        _check_params(params, options)
-    return Plan(
-        start=start,
-        params=params,
-        started=started,
-        connector=own_connector,
-        upgrade_headers=upgrade_headers,
-    )
-
-
-def _sort_address(address: str, options: SessionOptions) -> SessionOptions:
-    """Put an address that came as the first argument where its scheme says it belongs."""
-    scheme = address.partition(":")[0].lower()
+    if not isinstance(target, str) or target.startswith(_SIM):
+        return target, options
+    scheme = target.partition(":")[0].lower()
     key = {"ws": "ws_url", "wss": "ws_url", "http": "endpoint", "https": "endpoint"}.get(scheme)
     if key is None:
-        if address.startswith(_SIM):
-            return options
         raise InvalidParamsError(
-            f"expected a ws://, wss://, http://, https:// or sim: address, not {redact(address)!r}"
+            f"expected a ws://, wss://, http://, https:// or sim: address, not {redact(target)!r}"
         )
     if getattr(options, key) is not None:
         raise InvalidParamsError(f"the first argument and {key} were given; one of them, please")
     if key == "ws_url":
-        return attrs.evolve(options, ws_url=address)
-    return attrs.evolve(options, endpoint=address)
+        return None, attrs.evolve(options, ws_url=target)
+    return None, attrs.evolve(options, endpoint=target)
 
 
-def _direct(options: SessionOptions, transport: str) -> ConnectParams:
+def _check_one_way(target: object, options: SessionOptions, connector: Connector | None) -> None:
+    ways = [
+        key for key in ("endpoint", "ws_url", "webrtc_url") if getattr(options, key) is not None
+    ]
+    if target is not None:
+        ways.insert(0, "the first argument")
+    if len(ways) > 1:
+        raise InvalidParamsError(f"{' and '.join(ways)} were given; one of them, please")
+    if not ways and connector is None:
+        raise InvalidParamsError(
+            "nothing to connect to: give an address, endpoint=, ws_url= or webrtc_url="
+        )
+
+
+def _direct(options: SessionOptions, transport: str | None) -> ConnectParams:
+    """Return the parameters that were given as keywords."""
+    if options.ws_url is not None:
+        check_url(options.ws_url, "ws", "wss")
+        found = "websocket"
+    elif options.webrtc_url is not None:
+        check_url(options.webrtc_url, "http", "https")
+        found = "webrtc"
+    else:
+        found = "custom"
     return ConnectParams(
-        transport=transport,
+        transport=transport or found,
         ws_url=options.ws_url,
         token=options.token,
         webrtc_url=options.webrtc_url,
@@ -180,7 +175,3 @@ def _http_starter(endpoint: str, options: SessionOptions, transport: str | None)
         return started
 
     return start
-
-
-def _sim_starter(url: str, options: SessionOptions) -> Starter:
-    return cast(Starter, find_starter("sim")(url, options.request_data))

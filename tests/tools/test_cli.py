@@ -306,7 +306,7 @@ def test_events_for_people() -> None:
     assert 0 == done.returncode
     assert re.search(r"^ +0\.\d{3}  bot-ready +.*version='2.2.0'", done.stdout, re.MULTILINE)
     assert re.search(
-        r"^ +0\.\d{3}  StateChanged +state=ready previous=connected", done.stdout, re.M
+        r"^ +0\.\d{3}  StateChanged +state=ready previous=connected", done.stdout, re.MULTILINE
     )
 
 

@@ -604,10 +604,25 @@ async def test_headers_are_sent_once():
 
     async with serve_raw(script) as server:
         url = server.url.replace("ws://", "ws://ann:pw@")
-        await refusal(url, token=SECRET, headers={"authorization": "Mine", "user-agent": "mine"})
+        await refusal(url, headers={"Authorization": "Mine", "User-Agent": "mine"})
     assert 1 == lines[0].lower().count(b"authorization:")
     assert 1 == lines[0].lower().count(b"user-agent:")
     assert b"authorization: Mine\r\n" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "more"),
+    [
+        ("ws://127.0.0.1:1/", {"headers": {"Authorization": "Mine"}}),
+        ("ws://ann:pw@127.0.0.1:1/", {}),
+    ],
+)
+async def test_two_authorizations_are_one_too_many(address, more):
+    """Which of them was meant, the caller has to say."""
+    error = await refusal(address, token=SECRET, **more)
+    assert isinstance(error, InvalidParamsError)
+    assert "two authorizations" in str(error)
+    assert SECRET not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -707,7 +722,7 @@ async def test_header_that_can_not_be_sent(more, name):
     """A token or header that does not fit into a request is refused, by name, and not shown."""
     error = await refusal("ws://127.0.0.1:1/", **more)
     assert isinstance(error, InvalidParamsError)
-    assert name in str(error)
+    assert name.lower() in str(error)
     assert SECRET not in str(error)
 
 

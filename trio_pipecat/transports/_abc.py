@@ -12,7 +12,8 @@ Rules that every transport keeps, and that `Session` relies on:
   it has handed over it returns in the same step, without another checkpoint. So a message is sent
   whole or not at all, and a sender that goes on to wait for the answer cannot miss it.
 * `receive` is a checkpoint each time.
-* The link is read from at all times, so that keepalives are answered however slow the reader is.
+* As long as `receive` is called the link is read, so that keepalives are answered; a sender that
+  waits keeps nobody from reading.
 * `aclose` says goodbye as the wire does it and waits for the other side's; when it is cancelled it
   closes all the same, without the wait. It may be called often, and while `receive` waits.
 """

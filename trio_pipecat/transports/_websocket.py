@@ -15,42 +15,29 @@ close that waits for ever, a keepalive, and what crosses our goodbye on the wire
 when a close frame is out makes its reader fail (`WebSocketTransport.read_out`).
 """
 
-import base64
 import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from ssl import SSLError
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlunsplit
 
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
 from .._causes import root_cause
-from .._errors import InvalidParamsError, ProtocolError, TransportStartError
+from .._errors import ProtocolError, TransportStartError
 from .._params import ConnectParams
 from .._service import Services, is_cancellation, open_services
 from .._state import Side
 from .._tls import default_ssl_context
-from .._urls import (
-    add_query,
-    add_segment,
-    check_url,
-    header_secrets,
-    is_local,
-    is_tls,
-    port_of,
-    redact,
-    scrub,
-    url_secrets,
-)
-from .._version import USER_AGENT
+from .._urls import scrub
 from ..audio import AudioChunk
 from ._abc import Incoming, LinkEnd, LinkOptions, Transport, Undecodable
 from ._envelope import decode, encode_audio, encode_interruption, encode_message
 from ._outbox import Outbox
+from ._upgrade import UpgradeRequest, upgrade_request
 
 #: Messages that wait between trio-websocket's reader and ours, which takes them at once.
 _QUEUE = 64
@@ -61,10 +48,6 @@ _READ_SIZE = 64 * 1024
 _MAX_HANDSHAKE = 4 * _READ_SIZE
 #: How much of what a server answered goes into the error.
 _EXCERPT = 200
-#: What a request target may hold as it is; everything else is percent-encoded.
-_URL_CHARACTERS = "/?%:@!$&'()*+,;=-._~"
-#: What the value of a header may hold.
-_HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class WebSocketTransport(Transport):
@@ -216,8 +199,7 @@ async def open_websocket(
         InvalidParamsError: the address or the token can't be used.
         TransportStartError: there is no link to be had.
     """
-    url, headers, secrets = _address(params, options)
-    parts = check_url(url, "ws", "wss")
+    request = upgrade_request(params, options)
     transport: WebSocketTransport | None = None
 
     async def say_goodbye(error: BaseException | None) -> None:
@@ -226,12 +208,12 @@ async def open_websocket(
         # Our answer to the other side's goodbye may still be unwritten.
         await outbox.aclose()
 
-    async with await _open_stream(parts, options) as stream:
+    async with await _open_stream(request, options) as stream:
         outbox = Outbox(stream)
         async with open_services(say_goodbye, grace=options.grace) as services:
             services.start(outbox.run, name="trio_pipecat: WebSocket writer")
             options.on_stage("upgrade")
-            transport = await _upgrade(services, outbox, parts, headers, options, secrets)
+            transport = await _upgrade(services, outbox, request, options)
             services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
             yield transport
 
@@ -288,50 +270,8 @@ async def accept_websocket(
         yield transport
 
 
-def _address(params: ConnectParams, options: LinkOptions) -> tuple[str, dict[str, str], list[str]]:
-    """Return the URL and headers of the upgrade, and what in them must not be shown."""
-    if params.ws_url is None:
-        raise InvalidParamsError("a WebSocket needs a ws_url")
-    url = params.ws_url
-    parts = check_url(url, "ws", "wss")
-    headers = dict(options.headers)
-    lower = {name.lower() for name in headers}
-    if "user-agent" not in lower:
-        headers["User-Agent"] = USER_AGENT
-    if parts.username is not None and "authorization" not in lower:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        basic = base64.b64encode(user.encode()).decode("ascii")
-        headers["Authorization"] = f"Basic {basic}"
-        lower.add("authorization")
-    credentials = bool(lower & {"authorization", "cookie", "proxy-authorization"})
-    credentials |= params.token is not None or "token" in dict(parse_qsl(parts.query))
-    plain = not is_tls(parts.scheme) and not is_local(parts.hostname or "")
-    if credentials and plain and not options.allow_insecure_token:
-        raise InvalidParamsError(
-            f"a token would go to {redact(url)!r} unencrypted; use wss://, or say "
-            "allow_insecure_token=True"
-        )
-    if params.token is not None:
-        if options.token_in == "query":
-            url = add_query(url, token=params.token)
-        elif options.token_in == "path":
-            url = add_segment(url, params.token)
-        elif "authorization" not in lower:
-            headers["Authorization"] = f"Bearer {params.token}"
-    if params.body is not None:
-        url = add_query(url, body=params.body)
-    if options.origin is not None:
-        headers["Origin"] = options.origin
-    for name, value in headers.items():
-        if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
-            raise InvalidParamsError(f"the header {name} holds what can't be sent in a header")
-    secrets = header_secrets({**headers, "Origin": "", "User-Agent": ""}.values())
-    secrets += [*url_secrets(url), params.token or ""]
-    return url, headers, secrets
-
-
-async def _open_stream(parts: SplitResult, options: LinkOptions) -> trio.abc.Stream:
-    host, port = parts.hostname or "", port_of(parts)
+async def _open_stream(request: UpgradeRequest, options: LinkOptions) -> trio.abc.Stream:
+    host, port = request.host, request.port
     options.on_stage("connect")
     try:
         stream = await trio.open_tcp_stream(host, port)
@@ -341,7 +281,7 @@ async def _open_stream(parts: SplitResult, options: LinkOptions) -> trio.abc.Str
     except (OSError, UnicodeError) as error:
         detail = f"{host}:{port}: {root_cause(error)}"
         raise TransportStartError("connect", detail) from error
-    if not is_tls(parts.scheme):
+    if not request.tls:
         return stream
     options.on_stage("tls")
     context = options.ssl_context or default_ssl_context()
@@ -360,14 +300,10 @@ async def _open_stream(parts: SplitResult, options: LinkOptions) -> trio.abc.Str
 async def _upgrade(
     services: Services,
     outbox: Outbox,
-    parts: SplitResult,
-    headers: dict[str, str],
+    request: UpgradeRequest,
     options: LinkOptions,
-    secrets: list[str],
 ) -> WebSocketTransport:
     """Do the opening handshake; from then on trio-websocket's reader is a service."""
-    host = parts.netloc.rpartition("@")[2]
-    target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_URL_CHARACTERS)
     made: list[WebSocketTransport] = []
     refused: list[ConnectionRejected] = []
     settled = trio.Event()
@@ -379,11 +315,9 @@ async def _upgrade(
                 connection = await trio_websocket.wrap_client_stream(
                     nursery,
                     outbox,  # type: ignore[arg-type]  # any stream will do
-                    host,
-                    target,
-                    extra_headers=[
-                        (name.encode(), value.encode("latin-1")) for name, value in headers.items()
-                    ],
+                    request.netloc,
+                    request.target,
+                    extra_headers=request.headers,
                     message_queue_size=_QUEUE,
                     max_message_size=options.max_receive_size,
                     receive_buffer_size=_READ_SIZE,
@@ -406,7 +340,7 @@ async def _upgrade(
         return made[0]
     if refused:
         # Not "from" it: it shows what the server answered, which may have been our token.
-        status, body = refused[0].status_code, _excerpt(refused[0].body or b"", secrets)
+        status, body = refused[0].status_code, _excerpt(refused[0].body or b"", request)
         raise TransportStartError("upgrade", _explain_refusal(status, body), status)
     # An answer that ends with the connection is one that trio-websocket never finishes reading.
     if status_line := re.match(rb"HTTP/1\.[01] ([1-5]\d\d)", outbox.head):
@@ -415,7 +349,7 @@ async def _upgrade(
     if outbox.receive_allowance < 0:
         detail = f"the answer to the upgrade has over {_MAX_HANDSHAKE} bytes"
     elif outbox.head:
-        answer = _excerpt(outbox.head, secrets)
+        answer = _excerpt(outbox.head, request)
         detail = f"this is no WebSocket server: it answered {answer!r}"
     else:
         detail = "the server hung up without an answer"
@@ -441,9 +375,9 @@ def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionReje
     return _first_leaf(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf
 
 
-def _excerpt(answer: bytes, secrets: list[str]) -> str:
+def _excerpt(answer: bytes, request: UpgradeRequest) -> str:
     """Return the beginning of what a server said, without the secrets that it may have echoed."""
-    return scrub(answer.decode("utf-8", "replace"), secrets)[:_EXCERPT].strip()
+    return scrub(answer.decode("utf-8", "replace"), request.secrets)[:_EXCERPT].strip()
 
 
 def _explain_refusal(status: int, text: str) -> str:

@@ -1,0 +1,105 @@
+"""How a WebSocket's upgrade asks to be let in: the address, the headers, the token. No I/O."""
+
+import base64
+import re
+from typing import Final
+from urllib.parse import quote, unquote, urlunsplit
+
+import attrs
+
+from .._errors import InvalidParamsError
+from .._params import ConnectParams
+from .._urls import (
+    add_query,
+    add_segment,
+    check_credentials,
+    check_url,
+    header_secrets,
+    is_tls,
+    port_of,
+    url_secrets,
+)
+from .._version import USER_AGENT
+from ._abc import LinkOptions
+
+#: What a request target may hold as it is; everything else is percent-encoded.
+_URL_CHARACTERS: Final = "/?%:@!$&'()*+,;=-._~"
+#: What the value of a header may hold.
+_HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+
+
+@attrs.frozen(kw_only=True)
+class UpgradeRequest:
+    """What is asked, and where. `secrets` must not be shown of what the server answers."""
+
+    host: str
+    port: int
+    tls: bool
+    netloc: str
+    target: str = attrs.field(repr=False)
+    headers: list[tuple[bytes, bytes]] = attrs.field(repr=False)
+    secrets: list[str] = attrs.field(repr=False)
+
+
+def upgrade_request(params: ConnectParams, options: LinkOptions) -> UpgradeRequest:
+    """Return the request that opens the link.
+
+    Raises:
+        InvalidParamsError: the address, a header or the token can't be used.
+    """
+    if params.ws_url is None:
+        raise InvalidParamsError("a WebSocket needs a ws_url")
+    url = params.ws_url
+    check_url(url, "ws", "wss")
+    headers = {"user-agent": USER_AGENT}
+    headers |= {name.lower(): value for name, value in options.headers.items()}
+    names = [*options.headers, *(["token"] if params.token is not None else [])]
+    check_credentials(url, names, allow_insecure=options.allow_insecure_token)
+    url = _present_token(url, params.token, headers, options)
+    if params.body is not None:
+        url = add_query(url, body=params.body)
+    if options.origin is not None:
+        headers["origin"] = options.origin
+    for name, value in headers.items():
+        if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidParamsError(f"the header {name} holds what can't be sent in a header")
+    parts = check_url(url, "ws", "wss")
+    harmless = {"origin", "user-agent"}
+    secrets = header_secrets(value for name, value in headers.items() if name not in harmless)
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    return UpgradeRequest(
+        host=parts.hostname or "",
+        port=port_of(parts),
+        tls=is_tls(parts.scheme),
+        netloc=parts.netloc.rpartition("@")[2],
+        target=quote(target, safe=_URL_CHARACTERS),
+        headers=[(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
+        secrets=[*secrets, *url_secrets(url), params.token or ""],
+    )
+
+
+def _present_token(
+    url: str, token: str | None, headers: dict[str, str], options: LinkOptions
+) -> str:
+    """Put the token, and the URL's user, where they belong; return the URL."""
+    parts = check_url(url, "ws", "wss")
+    authorized = ["headers"] if "authorization" in headers else []
+    if parts.username is not None and not authorized:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["authorization"] = "Basic " + base64.b64encode(user.encode()).decode("ascii")
+        authorized = ["the URL"]
+    if token is None:
+        return url
+    match options.token_in:
+        case "query":
+            return add_query(url, token=token)
+        case "path":
+            return add_segment(url, token)
+        case _ if authorized:
+            raise InvalidParamsError(
+                f"two authorizations, by {authorized[0]} and by token; say token_in='query' or "
+                "'path', or leave one out"
+            )
+        case _:
+            headers["authorization"] = f"Bearer {token}"
+            return url
