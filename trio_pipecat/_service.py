@@ -14,7 +14,7 @@ cancels a nursery's body and its children together. So:
 Because a service never raises into the nursery (what it raises is recorded, and the body
 cancelled) the nursery never has a group to give, and exactly one exception leaves the block:
 
-1. `KeyboardInterrupt` or `SystemExit`, wherever it struck;
+1. `KeyboardInterrupt` or `SystemExit`, wherever it struck, but not out of a group of the body's;
 2. else what the body raised, that very object, untouched if it is a group; with `failure` at
    the end of its context;
 3. else `failure`, if there is one: what a service raised, or what somebody put there;
@@ -132,8 +132,8 @@ async def open_services(
         # Services raise nothing, so this is the caller's cancellation, met on leaving, or Ctrl-C.
         leftover = error
     failure = None if services is None else services.failure
-    exit_ = _exit_in(body_error) or _exit_in(leftover) or _exit_in(failure)
-    if exit_ is not None and exit_ is not body_error:
+    exit_ = _exit_in(leftover) or _exit_in(failure)
+    if exit_ is not None and _exit_in(body_error) is None:
         raise _with_context(exit_, body_error)
     if body_error is not None:
         raise _with_context(body_error, failure)
