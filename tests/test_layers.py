@@ -33,7 +33,9 @@ _session
 _client
 __init__
 testing._voice testing._bot_protocol testing._http_server
+testing._personality testing._utterance
 testing._conversation
+testing._requests
 testing._bot
 testing._sim testing._serve
 testing

@@ -213,4 +213,7 @@ def check_options(keywords: Mapping[str, Any]) -> SessionOptions:
         InvalidParamsError: one of them can't be.
         TypeError: there is no such keyword.
     """
+    unknown = keywords.keys() - attrs.fields_dict(SessionOptions).keys()
+    if unknown:
+        raise TypeError(f"a session has no option {', '.join(sorted(unknown))}")
     return SessionOptions(**keywords)

@@ -118,7 +118,7 @@ async def test_a_1x_client_gets_words(autojump_clock: MockClock) -> None:
 
         client, link = memory_transport_pair()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Inside(bot, link).run)
+            nursery.start_soon(Inside(bot, link, bot.requests).run)
             await client.send_message(encode_command(tp.ClientReady(version="1.4.0"), "1"))
             await client.send_message(encode_command(tp.SendText(content="hi"), "2"))
             while True:

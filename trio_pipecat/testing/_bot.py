@@ -1,7 +1,6 @@
 """The simulated bot: what it is like, and how to reach it. `_conversation` is what it does."""
 
-import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -9,23 +8,14 @@ import trio
 
 from .._params import ConnectParams
 from .._service import open_services
-from .._wire import Json
 from ..transports import LinkOptions, Transport, memory_transport_pair
-from ._conversation import REQUESTS, Conversation, RequestHandler
-from ._voice import Voice
-
-
-def _echo(user_text: str) -> str:
-    return f"You said: {user_text}"
-
-
-def _report(function_name: str, result: Mapping[str, Json] | str) -> str:
-    subject = function_name.removeprefix("get_").replace("_", " ")
-    return f"The {subject}: {result if isinstance(result, str) else json.dumps(result)}"
+from ._conversation import Conversation, RequestHandler
+from ._personality import Personality
+from ._requests import REQUESTS
 
 
 @attrs.define(kw_only=True, eq=False)
-class SimulatedBot:
+class SimulatedBot(Personality):
     """A bot in this process: no server, no keys, no network, and it speaks as pipecat does.
 
     In memory, for tests and tutorials::
@@ -49,19 +39,12 @@ class SimulatedBot:
         conversations: every conversation it has had, the newest last.
     """
 
-    greeting: str | None = None
-    reply: Callable[[str], str] = _echo
-    report: Callable[[str, Mapping[str, Json] | str], str] = _report
-    echo_audio: bool = True
-    ready_delay: float = 0
-    think_seconds: float = 0
-    voice: Voice = attrs.field(factory=Voice)
     requests: dict[str, RequestHandler] = attrs.field(factory=lambda: dict(REQUESTS))
     conversations: list[Conversation] = attrs.field(factory=list, init=False, repr=False)
 
     async def converse(self, link: Transport) -> None:
         """Hold a conversation over `link`, the bot's end of it, until it ends."""
-        conversation = Conversation(self, link)
+        conversation = Conversation(self, link, self.requests)
         self.conversations.append(conversation)
         await conversation.run()
 

@@ -6,13 +6,12 @@ listens, and handles what the client says one message at a time, as the server d
 turn at a time. An interruption cancels the turn and forgets those that wait.
 """
 
+import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from enum import IntEnum
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
@@ -27,15 +26,11 @@ from .._messages import (
     BotStartedSpeaking,
     BotStoppedSpeaking,
     BotTranscription,
-    BotTtsStarted,
-    BotTtsStopped,
-    BotTtsText,
     ClientMessage,
     ClientReady,
     Command,
     DisconnectBot,
     Dtmf,
-    Error,
     ErrorResponse,
     LlmFunctionCallInProgress,
     LlmFunctionCallResult,
@@ -43,55 +38,37 @@ from .._messages import (
     LlmFunctionCallStopped,
     SendFile,
     SendText,
-    ServerMessage,
     ServerResponse,
-    SpokenProgress,
     UserInput,
     UserLlmText,
     UserStartedSpeaking,
     UserStoppedSpeaking,
     UserTranscription,
 )
-from .._wire import Json, to_json
+from .._wire import Json
 from ..audio import AudioChunk
 from ..transports import Interruption, LinkEnd, Transport, Undecodable
 from ._bot_protocol import BotProtocol
+from ._personality import Personality
+from ._utterance import utterance
 from ._voice import (
     END_SILENCE_SECONDS,
     FRAME_SECONDS,
     SENTENCE_ENDS,
-    Speech,
     sentences,
     tokens,
 )
-
-if TYPE_CHECKING:
-    from ._bot import SimulatedBot
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
 
 #: How long the parts of a simulated user's turn are apart.
 _HEARING_SECONDS: Final = 0.03
 
-Job = Callable[[], Awaitable[None]]
+Job: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class Rank(IntEnum):
-    """What comes first of that which is due at the same time."""
-
-    FIRST_FRAME = 0
-    WORD = 1
-    NEW = 2
-    FRAME = 3
-
-
-@attrs.frozen
-class Cue:
-    """Something to do at `at` seconds into an utterance."""
-
-    at: float
-    rank: Rank
-    act: Job
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class RefusedError(Exception):
@@ -111,7 +88,9 @@ class _OpenCall:
 class Conversation:
     """One connection, from the bot's side. Made by `SimulatedBot.converse`."""
 
-    def __init__(self, bot: "SimulatedBot", link: Transport) -> None:
+    def __init__(
+        self, bot: Personality, link: Transport, requests: Mapping[str, "RequestHandler"]
+    ) -> None:
         self.bot = bot
         self.link = link
         self.protocol = BotProtocol()
@@ -121,11 +100,12 @@ class Conversation:
         self.heard_seconds = 0.0
         #: What the bot's own code raised, if it did: the client sees a link that broke.
         self.failure: BaseException | None = None
+        self._requests = requests
         self._jobs: deque[Job] = deque()
         self._job_scope: trio.CancelScope | None = None
         self._changed = trio.lowlevel.ParkingLot()
         self._speaking = False
-        self._segments = 0
+        self._segments = itertools.count(1)
         self._calls: dict[str, _OpenCall] = {}
         self._call_count = 0
 
@@ -155,10 +135,12 @@ class Conversation:
     async def send(self, event: BotMessage) -> None:
         """Send a message."""
         await self.link.send_message(self.protocol.send(event))
+        if isinstance(event, BotStartedSpeaking | BotStoppedSpeaking):
+            self._speaking = isinstance(event, BotStartedSpeaking)
 
     def say(self, text: str) -> None:
         """Speak a text that no LLM made, after what is being said."""
-        self._queue(lambda: self._say(text))
+        self._queue(lambda: self._utter(text))
 
     def answer(self, user_text: str, *, audio: bool = True) -> None:
         """Answer the user, as the LLM would, after what is being said."""
@@ -187,7 +169,8 @@ class Conversation:
                     tool_call_id=id_, cancelled=True, function_name=call.function_name
                 )
             )
-        await self._stop_speaking()
+        if self._speaking:
+            await self.send(BotStoppedSpeaking())
 
     def leave(self) -> None:
         """Leave gracefully: when all is said, two seconds of silence in one frame, and goodbye."""
@@ -269,7 +252,7 @@ class Conversation:
             self.answer(command.content, audio=command.audio_response)
 
     async def _take_request(self, id_: str, command: ClientMessage) -> None:
-        handler = self.bot.requests.get(command.t)
+        handler = self._requests.get(command.t)
         try:
             if handler is None:
                 raise RefusedError(f"unknown request: {command.t}")
@@ -335,9 +318,6 @@ class Conversation:
             self._job_scope = None
             self._changed.unpark_all()
 
-    async def _say(self, text: str) -> None:
-        await self._utter(text)
-
     async def _turn(self, user_text: str, reply: str, *, audio: bool) -> None:
         await self.send(UserLlmText(text=user_text))
         if self.bot.think_seconds:
@@ -360,7 +340,7 @@ class Conversation:
                 BotOutput(
                     text=sentence,
                     output_type="sentence",
-                    segment_id=self._new_segment(),
+                    segment_id=next(self._segments),
                     spoken=False,
                     will_be_spoken=False,
                     spoken_status="new",
@@ -380,101 +360,15 @@ class Conversation:
         )
 
     async def _utter(self, text: str) -> None:
-        """Speak: audio on the beat, with the events of each word when it begins."""
-        voice = self.bot.voice
-        speeches: list[Speech] = []
-        seconds = voice.lead_seconds
-        for sentence in sentences(text):
-            speech = voice.speak(sentence, start=seconds)
-            speeches.append(speech)
-            seconds += len(speech.pcm) / 2 / voice.sample_rate
-        if not speeches:
-            return
-        pcm = voice.silence(voice.lead_seconds) + b"".join(speech.pcm for speech in speeches)
-        pcm += bytes(-len(pcm) % voice.frame_bytes)
+        """Speak: audio on the beat, with what is said of each word when it begins."""
+        old_client = self.protocol.client_version[0] == 1
         began = trio.current_time()
-
-        async def play(index: int) -> None:
-            start = index * voice.frame_bytes
-            frame = pcm[start : start + voice.frame_bytes]
-            await self.link.send_audio(AudioChunk(frame, voice.sample_rate))
-            if index == 0:
-                self._speaking = True
-                await self.send(BotStartedSpeaking())
-
-        frames = len(pcm) // voice.frame_bytes
-        timeline = [Cue(FRAME_SECONDS / 4, Rank.FRAME, lambda: self.send(BotTtsStopped()))]
-        for index in range(frames):
-            # Real time with one frame of lead: two at once, then one on every beat.
-            rank = Rank.FRAME if index else Rank.FIRST_FRAME
-            timeline.append(Cue(max(index - 1, 0) * FRAME_SECONDS, rank, partial(play, index)))
-        announced = 0.0
-        for speech in speeches:
-            timeline += self._cues_of(speech, announced)
-            announced = speech.starts[-1]
-        await self.send(BotTtsStarted())
-        for cue in sorted(timeline, key=lambda cue: (cue.at, cue.rank)):
+        for cue in utterance(text, self.bot.voice, self._segments, word_by_word=old_client):
             await trio.sleep_until(began + cue.at)
-            await cue.act()
-        await trio.sleep_until(began + (frames - 1) * FRAME_SECONDS)
-        await self._stop_speaking()
-
-    def _cues_of(self, speech: Speech, announced: float) -> list["Cue"]:
-        """Return what is said of a segment, and when: that it is new, and how far it has come."""
-        segment = self._new_segment()
-        whole = BotOutput(
-            text=speech.text,
-            output_type="sentence",
-            segment_id=segment,
-            spoken=False,
-            will_be_spoken=True,
-            spoken_status="new",
-            spoken_progress=SpokenProgress(accumulated_text="", remaining_text=speech.text),
-        )
-        cues = [Cue(announced, Rank.NEW, lambda: self.send(whole))]
-        done = 0
-        for number, (word, start) in enumerate(zip(speech.words, speech.starts, strict=True)):
-            done = speech.text.index(word, done) + len(word)
-            last = number == len(speech.words) - 1
-            progress = self._progress(speech.text, word, done, segment, last=last)
-
-            async def tell(word: str = word, progress: BotOutput = progress) -> None:
-                await self.send(BotTtsText(text=word))
-                await self.send(progress)
-
-            cues.append(Cue(start, Rank.WORD, tell))
-        return cues
-
-    def _progress(self, text: str, word: str, done: int, segment: int, *, last: bool) -> BotOutput:
-        if self.protocol.client_version[0] == 1:
-            return BotOutput(
-                text=word,
-                output_type="word",
-                segment_id=segment,
-                spoken=True,
-                will_be_spoken=True,
-                spoken_status="completed",
-                spoken_progress=SpokenProgress(accumulated_text=word, remaining_text=""),
-            )
-        return BotOutput(
-            text=text,
-            output_type="sentence",
-            segment_id=segment,
-            will_be_spoken=True,
-            spoken_status="completed" if last else "in-progress",
-            spoken_progress=SpokenProgress(
-                accumulated_text=text[:done], remaining_text=text[done:]
-            ),
-        )
-
-    def _new_segment(self) -> int:
-        self._segments += 1
-        return self._segments
-
-    async def _stop_speaking(self) -> None:
-        if self._speaking:
-            self._speaking = False
-            await self.send(BotStoppedSpeaking())
+            if isinstance(cue.item, AudioChunk):
+                await self.link.send_audio(cue.item)
+            else:
+                await self.send(cue.item)
 
     async def _leave(self) -> None:
         voice = self.bot.voice
@@ -484,98 +378,5 @@ class Conversation:
         await self.link.aclose()
 
 
-# -- what every client may ask, of this bot and of the real one in the tests ----------------------
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _text(d: Json) -> str:
-    return str(d.get("text", "") if isinstance(d, dict) else d or "")
-
-
-async def _ping(conversation: Conversation, d: Json) -> Json:
-    return {"pong": d}
-
-
-async def _fail(conversation: Conversation, d: Json) -> Json:
-    raise RefusedError("as requested")
-
-
-async def _silent(conversation: Conversation, d: Json) -> Json:
-    return None
-
-
-async def _say(conversation: Conversation, d: Json) -> Json:
-    conversation.say(_text(d))
-    return {"said": _text(d)}
-
-
-async def _user(conversation: Conversation, d: Json) -> Json:
-    await conversation.hear_user(_text(d))
-
-
-async def _function(conversation: Conversation, d: Json) -> Json:
-    city = d.get("city", "") if isinstance(d, dict) else _text(d)
-    question = f"What is the weather in {city}?"
-    conversation.call_function("get_weather", {"city": city}, question=question)
-
-
-async def _error(conversation: Conversation, d: Json) -> Json:
-    await conversation.send(Error(error=_text(d)))
-
-
-async def _fatal(conversation: Conversation, d: Json) -> Json:
-    await conversation.send(Error(error=_text(d), fatal=True))
-    await conversation.hang_up()
-
-
-async def _end(conversation: Conversation, d: Json) -> Json:
-    conversation.leave()
-
-
-async def _cancel(conversation: Conversation, d: Json) -> Json:
-    await conversation.hang_up()
-
-
-async def _crash(conversation: Conversation, d: Json) -> Json:
-    raise BotCrashedError("crash, as requested")
-
-
-async def _interrupt(conversation: Conversation, d: Json) -> Json:
-    await conversation.interrupt()
-
-
-async def _flood(conversation: Conversation, d: Json) -> Json:
-    count = d.get("count") if isinstance(d, dict) else d
-    if not isinstance(count, int):
-        raise RefusedError("flood wants a count")
-    for number in range(count):
-        await conversation.send(ServerMessage(data={"n": number}))
-    return {"flooded": count}
-
-
-async def _about(conversation: Conversation, d: Json) -> Json:
-    ready = conversation.protocol.client_ready
-    return {} if ready is None else to_json(ready)
-
-
-RequestHandler = Callable[[Conversation, Json], Awaitable[Json]]
-
-REQUESTS: Final[dict[str, RequestHandler]] = {
-    "about": _about,
-    "cancel": _cancel,
-    "crash": _crash,
-    "end": _end,
-    "error": _error,
-    "fail": _fail,
-    "fatal": _fatal,
-    "flood": _flood,
-    "function": _function,
-    "interrupt": _interrupt,
-    "ping": _ping,
-    "say": _say,
-    "silent": _silent,
-    "user": _user,
-}
+#: What a bot does with a request: an async function of the conversation and the message's data.
+RequestHandler: TypeAlias = Callable[[Conversation, Json], Awaitable[Json]]

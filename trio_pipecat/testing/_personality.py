@@ -1,0 +1,31 @@
+"""What a simulated bot is like: what it says, how it sounds, how long it takes."""
+
+import json
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from .._wire import Json
+from ._voice import Voice
+
+
+def _repeat(user_text: str) -> str:
+    return f"You said: {user_text}"
+
+
+def _report(function_name: str, result: Mapping[str, Json] | str) -> str:
+    subject = function_name.removeprefix("get_").replace("_", " ")
+    return f"The {subject}: {result if isinstance(result, str) else json.dumps(result)}"
+
+
+@attrs.define(kw_only=True, eq=False)
+class Personality:
+    """The traits of a simulated bot; see `SimulatedBot`."""
+
+    greeting: str | None = None
+    reply: Callable[[str], str] = _repeat
+    report: Callable[[str, Mapping[str, Json] | str], str] = _report
+    echo_audio: bool = True
+    ready_delay: float = 0
+    think_seconds: float = 0
+    voice: Voice = attrs.field(factory=Voice)
