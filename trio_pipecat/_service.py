@@ -118,7 +118,7 @@ async def open_services(
             try:
                 with services.body:
                     yield services
-            except BaseException as error:
+            except BaseException as error:  # noqa: ASYNC103  # raised at the end, if it is what leaves
                 body_error = error
             finally:
                 try:
@@ -128,7 +128,7 @@ async def open_services(
                     services.fail(error if isinstance(error, PipecatError) else _as_bug(error))
                 finally:
                     services.stop()
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103  # the same
         # Services raise nothing, so this is the caller's cancellation, met on leaving, or Ctrl-C.
         leftover = error
     failure = None if services is None else services.failure

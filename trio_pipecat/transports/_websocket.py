@@ -96,15 +96,16 @@ class WebSocketTransport(Transport):
 
         A text message, which pipecat's JSON wire sends, is taken for a message of RTVI.
         """
-        try:
+        data: str | bytes | None = None
+        with suppress(ConnectionClosed):
             data = await self._connection.get_message()
-        except ConnectionClosed:
+        if data is None:
             if self._we_began_to_close:
                 # trio-websocket says so at once. The link has ended when the close is over.
                 await self._closed.wait()
             # Nothing that still comes counts, and trio-websocket might keep it all.
             self._outbox.receive_allowance = 0
-            raise trio.EndOfChannel from None
+            raise trio.EndOfChannel
         if isinstance(data, str):
             return data
         try:
