@@ -783,6 +783,14 @@ async def echo_messages(peer):
     await peer.frames()
 
 
+async def echo_in_the_close(peer):
+    """Say the secret as the reason of the goodbye."""
+    request = await peer.accept()
+    told = (request.target, *request.headers.values())
+    await peer.send(close_frame(4001, next((part for part in told if SECRET in part), "bye")))
+    await peer.frames()
+
+
 @pytest.fixture
 def log_records():
     """Every log record of the test, of whatever logger and level, as text."""
@@ -803,7 +811,16 @@ def log_records():
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
-    "script", [echo_body, echo_location, echo_everything, echo_late, echo_messages, polite]
+    "script",
+    [
+        echo_body,
+        echo_location,
+        echo_everything,
+        echo_late,
+        echo_messages,
+        echo_in_the_close,
+        polite,
+    ],
 )
 async def test_secrets_are_not_shown(script, place, log_records):
     """No secret is in an error, its causes, a repr or a log record, though the server echoes it."""
@@ -816,13 +833,18 @@ async def test_secrets_are_not_shown(script, place, log_records):
         try:
             async with connect(url, **more) as link:
                 shown.append(repr(link))
-                if script is echo_messages:
+                if script in (echo_messages, echo_in_the_close):
                     shown += map(repr, await receive_all(link))
+                    with pytest.raises(trio.BrokenResourceError) as broken:
+                        await link.send_message("{}")
+                    shown += traceback.format_exception(broken.value)
                 shown.append(repr(link))
         except TransportStartError as error:
             shown += traceback.format_exception(error)
             shown += [repr(found) for found in chain_of(error)]
     assert any("received" in line for line in log_records)  # trio-websocket's logger was heard
+    # What a server says in a close frame is also in trio-websocket's own log, at DEBUG.
+    shown = [line for line in shown if "websocket closed ConnectionClosed" not in line]
     for part in (SECRET, SECRET[:12], "YW5uOm"):
         assert not [line for line in shown if part in line]
 

@@ -17,7 +17,7 @@ when a close frame is out makes its reader fail (`WebSocketTransport.read_out`).
 
 import math
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from ssl import SSLError
@@ -54,7 +54,12 @@ class WebSocketTransport(Transport):
     """A Pipecat WebSocket, at either end. Made by `open_websocket` and `accept_websocket`."""
 
     def __init__(
-        self, connection: WebSocketConnection, outbox: Outbox, side: Side, options: LinkOptions
+        self,
+        connection: WebSocketConnection,
+        outbox: Outbox,
+        side: Side,
+        options: LinkOptions,
+        secrets: Sequence[str] = (),
     ) -> None:
         self.max_message_size = options.max_message_size
         self._connection = connection
@@ -62,6 +67,7 @@ class WebSocketTransport(Transport):
         self._side: Side = side
         self._other_side: Side = "bot" if side == "client" else "client"
         self._options = options
+        self._secrets = secrets
         self._we_began_to_close = False
         self._goodbye = (1000, "")
         self._closing = trio.CancelScope()
@@ -86,7 +92,7 @@ class WebSocketTransport(Transport):
         if closed.code == 1009 and closed.reason == f"Exceeded maximum message size: {limit} bytes":
             first = self._side
             detail = f"a message of over {limit} bytes came"
-        code, text = int(closed.code), closed.reason or ""
+        code, text = int(closed.code), scrub(closed.reason or "", self._secrets)
         if self._we_began_to_close and (code, text) == (1000, ""):
             code, text = self._goodbye  # trio-websocket does not know better until it is answered
         return LinkEnd(code=code, text=text, first=first, detail=detail)
@@ -138,8 +144,9 @@ class WebSocketTransport(Transport):
         await self._outbox.wait_send_all_might_not_block()
         try:
             await self._connection.send_message(data)
-        except ConnectionClosed as error:
-            raise trio.BrokenResourceError("the link has ended") from error
+        except ConnectionClosed:
+            # Not "from" it: it shows the reason that the server gave, which may be our token.
+            raise trio.BrokenResourceError("the link has ended") from None
 
     async def aclose(self, code: int = 1000, text: str = "") -> None:
         """Send a close frame and wait for the other one. Cancelling closes without the wait."""
@@ -324,7 +331,9 @@ async def _upgrade(
                     receive_buffer_size=_READ_SIZE,
                 )
                 outbox.receive_allowance = math.inf
-                made.append(WebSocketTransport(connection, outbox, "client", options))
+                made.append(
+                    WebSocketTransport(connection, outbox, "client", options, request.secrets)
+                )
                 settled.set()
         except* ConnectionRejected as group:
             refused.append(_first_leaf(group))
