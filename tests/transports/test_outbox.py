@@ -243,6 +243,29 @@ async def test_head_is_kept():
         assert b"SSH-2.0" + b"x" * 4089 == outbox.head
 
 
+@pytest.mark.parametrize(
+    ("pieces", "received"),
+    [
+        ([b"HTTP/1.1", b" 200"], [b"HTTP/1.1", b" 200"]),
+        ([b"HT", b"TP/1", b"xx"], [b"HT", b"TP/1", b"xx"]),
+        ([b"SSH-2.0"], [b""]),
+        ([b"HT", b"CPCP"], [b"HT", b""]),
+    ],
+)
+async def test_a_stranger_is_known_by_its_first_words(pieces, received):
+    """What does not begin as expected has said its last byte, as soon as that is clear."""
+    over = []
+    async with open_outbox() as (outbox, _, peer):
+        outbox.on_over = lambda: over.append(1)
+        outbox.expected_head = b"HTTP/1"
+        got = []
+        for piece in pieces:
+            await peer.send_all(piece)
+            got.append(await outbox.receive_some())
+        assert received == got
+        assert [1] * received.count(b"") == over
+
+
 async def test_allowance():
     """A peer that sends more than it may has sent its last byte."""
     over = []

@@ -501,6 +501,19 @@ async def test_refusal_that_breaks_the_rules():
     assert 403 == error.status
 
 
+async def test_server_of_something_else_that_waits():
+    """Its first words are enough: the caller's patience is not tried."""
+
+    async def script(peer):
+        await peer.request()
+        await peer.send(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await peer.frames()
+
+    async with serve_raw(script) as server:
+        error = await refusal(server.url)
+    assert "SSH-2.0" in error.detail
+
+
 async def test_informational_answer():
     """An answer that is neither consent nor refusal is told by its status."""
     async with serve_raw(answering(b"HTTP/1.1 102 Processing\r\n\r\n")) as server:
@@ -508,7 +521,7 @@ async def test_informational_answer():
     assert 102 == error.status
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 101 Swi"])
+@pytest.mark.parametrize("answer", [b"", b"HTT", b"HTTP/1.1 101 Swi"])
 async def test_server_that_says_nothing_more(answer):
     """A server that falls silent during the upgrade has the caller's patience, and no more."""
 

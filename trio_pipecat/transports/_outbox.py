@@ -31,6 +31,8 @@ class Outbox(trio.abc.Stream):
         self.receive_allowance: float = math.inf
         #: The first bytes that were received, to be shown if they are not what was expected.
         self.head = b""
+        #: What the first bytes have to be; anything else is the end.
+        self.expected_head = b""
         #: Called when nothing more can be received: the peer closed, or we did.
         self.on_over: Callable[[], object] = bool
         self._stream = stream
@@ -87,7 +89,9 @@ class Outbox(trio.abc.Stream):
         self.receive_allowance -= len(data)
         if len(self.head) < _HEAD:
             self.head += bytes(data[: _HEAD - len(self.head)])
-        if not data or self.receive_allowance < 0:
+        common = min(len(self.head), len(self.expected_head))
+        expected = self.head[:common] == self.expected_head[:common]
+        if not data or not expected or self.receive_allowance < 0:
             self.on_over()
             return b""
         return data

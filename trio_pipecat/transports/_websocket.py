@@ -316,6 +316,7 @@ async def _upgrade(
     refused: list[ConnectionRejected] = []
     settled = trio.Event()
     outbox.receive_allowance = _MAX_HANDSHAKE
+    outbox.expected_head = b"HTTP/1."
 
     async def read() -> None:
         try:
