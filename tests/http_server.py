@@ -221,6 +221,31 @@ async def silent(exchange: Exchange) -> None:
     await exchange.hang()
 
 
+async def half_an_answer(exchange: Exchange) -> None:
+    """Begin to answer, and stop. A handler."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    await exchange.hang()
+
+
+async def endless_body(exchange: Exchange) -> None:
+    """Answer, and never stop. A handler."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        await exchange.send(65_536 * b"x")
+
+
+def redirecting(status: int, location: str, then: Any) -> Handler:
+    """Return a handler that redirects what comes to ``/start``, and answers the rest."""
+
+    async def handle(exchange: Exchange) -> None:
+        if exchange.request.target.startswith("/start"):
+            await exchange.answer(status, b"moved", {"Location": location})
+        else:
+            await exchange.answer(200, then)
+
+    return handle
+
+
 class LoopbackNames(trio.abc.HostnameResolver):
     """Names that lead to loopback, and none besides: no test asks a real name server."""
 

@@ -115,7 +115,8 @@ def answering(answer):
 
     async def script(peer):
         await peer.request()
-        await peer.send(answer)
+        with suppress(trio.BrokenResourceError):  # a client may know enough before the end
+            await peer.send(answer)
 
     return script
 
