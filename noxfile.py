@@ -48,7 +48,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no pipecat, against the built and installed package."""
+    """Everything that needs no pipecat, with the coverage of the working tree."""
     session.install(".[cli]", *group("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e", *session.posargs)
@@ -58,7 +58,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests_on(session: nox.Session) -> None:
-    """The tests on each Python that the package supports and this machine has."""
+    """The tests of the built and installed package, on each Python that this machine has."""
     session.install(".[cli]", *group("test"))
     session.run("pytest", "--ignore=tests/e2e", *session.posargs)
 
