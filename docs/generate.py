@@ -23,6 +23,7 @@ from trio_pipecat._state import TRANSITIONS
 from trio_pipecat.tools._cli import cli
 
 REFERENCE = Path(__file__).with_name("reference")
+HELP_OPTIONS: Any = {"help_option_names": ["-h", "--help"], "max_content_width": 90}
 NOTE = "<!-- Written by docs/generate.py. Do not edit. -->\n"
 
 
@@ -140,13 +141,15 @@ def _describe_class(name: str, cls: type) -> str:
 
 
 def _own_members(cls: type) -> Iterator[tuple[str, Any]]:
+    found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if not base.__module__.startswith("trio_pipecat") or issubclass(base, Exception):
             continue
         for name, value in vars(base).items():
             documented = getattr(value, "__doc__", None) and not name.startswith("_")
             if documented and (inspect.isfunction(value) or isinstance(value, property)):
-                yield name, value
+                found[name] = value  # one that a subclass has too is told once, by the subclass
+    yield from found.items()
 
 
 def signature(function: Any) -> str:
@@ -176,8 +179,9 @@ def keywords() -> str:
     """Return the keywords of `open_session`, read off the comments beside them."""
     from trio_pipecat import _options
 
-    source = inspect.getsource(_options.SessionKeywords)
-    found = re.findall(r"((?:    #: .*\n)*)    (\w+): (.+)\n", source)
+    source = inspect.getsource(_options)
+    listed = source.partition("class SessionKeywords")[2].partition("\n\n\n")[0]
+    found = re.findall(r"((?:    #: .*\n)+)    (\w+): (.+)\n", listed)
     defaults = {field.name: field.default for field in attrs.fields(SessionOptions)}
     lines = [
         "### Keywords of `open_session`",
@@ -185,9 +189,8 @@ def keywords() -> str:
         "| keyword | default | what it says |",
         "|---|---|---|",
     ]
-    text = ""
     for comment, name, _ in found:
-        text = " ".join(re.findall(r"#: (.*)", comment)) or text
+        text = " ".join(re.findall(r"#: (.*)", comment))
         default = defaults[name]
         shown = "" if default is None or isinstance(default, attrs.Factory) else f"`{default!r}`"
         told = text.replace("``", "`").replace("|", "\\|")
@@ -256,7 +259,7 @@ def command_line() -> str:
         "# The command line\n",
         "It needs the extra: `pip install 'trio-pipecat[cli]'`.\n",
     ]
-    context = click.Context(cli, info_name="trio-pipecat", max_content_width=90, terminal_width=90)
+    context = click.Context(cli, info_name="trio-pipecat", terminal_width=90, **HELP_OPTIONS)
     parts.append(f"```text\n{cli.get_help(context)}\n```\n")
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)

@@ -52,7 +52,7 @@ async def open_block(*, grace=3):
         await trio.lowlevel.checkpoint()
 
     async with open_services(farewell, grace=grace) as services:
-        block = Block(services)
+        block = Block(services, tuple, grace)
         yield block, services
 
 
@@ -60,6 +60,12 @@ async def tell_task(*, task_status):
     """Say which task this is, and stay."""
     task_status.started(trio.lowlevel.current_task())
     await trio.sleep_forever()
+
+
+async def tell_and_return(*, task_status):
+    """Say which task this is, and be over."""
+    task_status.started(trio.lowlevel.current_task())
+    await trio.lowlevel.checkpoint()
 
 
 async def tell_child(*, task_status):
@@ -99,8 +105,8 @@ def stream_of(block, *, count=3):
     """Return a stream of a session that is over, with so much unread."""
     stream = EventStream(Owner(block), "events", (), 100)
     for number in range(count):
-        stream.put(Error(error=str(number)))
-    stream.finish()
+        stream._feed(Error(error=str(number)))
+    stream._finish()
     return stream
 
 
@@ -179,10 +185,20 @@ async def test_other_task_trees_are_outside():
 
 
 @pytest.mark.parametrize("what", [tell_task, tell_child])
-async def test_services_are_inside(what):
-    """A task in the block's services is inside, a function's handler say, with its children."""
+async def test_services_are_outside(what):
+    """A task in the block's services, a function's handler say, is none of the body's."""
     async with open_block() as (block, services):
-        assert block.holds(await start_service(services, what))
+        assert not block.holds(await start_service(services, what))
+
+
+async def test_a_task_that_is_over_is_outside():
+    """Whether the nursery that it ran in still runs, or is closed."""
+    async with open_block() as (block, _), trio.open_nursery() as outer:
+        async with trio.open_nursery() as nursery:
+            closed = await nursery.start(tell_task)
+            over = await outer.start(tell_and_return)
+            nursery.cancel_scope.cancel()
+        assert (False, False) == (block.holds(closed), block.holds(over))
 
 
 async def test_blocks_nest():
@@ -201,9 +217,9 @@ async def test_services_of_nested_blocks():
     """A session inside a session belongs to the outer one's body, with its services."""
     async with open_block() as (outer, outer_services), open_block() as (inner, inner_services):
         task = await start_service(inner_services, tell_task)
-        assert (True, True) == (outer.holds(task), inner.holds(task))
-        task = await start_service(outer_services, tell_task)
         assert (True, False) == (outer.holds(task), inner.holds(task))
+        task = await start_service(outer_services, tell_task)
+        assert (False, False) == (outer.holds(task), inner.holds(task))
 
 
 async def test_nobody_is_inside_when_the_body_has_left():
@@ -245,12 +261,15 @@ async def test_whether_the_body_must_end(end, cancel, raise_to_waiters, waits, e
         services.failure = None
 
 
-async def test_end_when_the_body_has_left():
-    """A body that has left already is not cancelled, and gets no error."""
+@pytest.mark.parametrize("cancel", [True, False])
+async def test_end_when_the_body_has_left(cancel):
+    """A body that has left is not cancelled, but an error that was on its way leaves the block."""
     async with open_block() as (block, services):
         block.leave()
-        assert not block.end(lost(), cancel=True, raise_to_waiters=True)
-        assert services.failure is None
+        end = lost()
+        assert not block.end(end, cancel=cancel, raise_to_waiters=True)
+        assert (end.error if cancel else None) is services.failure
+        services.failure = None
 
 
 async def test_waits_nest():
@@ -295,7 +314,8 @@ async def test_a_wait_that_is_cancelled_is_over():
 async def see_off(block, services, streams, *, grace=math.inf):
     """End the block as a session does, in a service."""
     block.end(BOT_LEFT, cancel=True, raise_to_waiters=True)
-    services.start(block.see_off, lambda: streams, grace, name="driver")
+    block._streams, block._grace = lambda: streams, grace
+    services.start(block.see_off, name="driver")
     await wait_all_tasks_blocked()
 
 
@@ -538,7 +558,7 @@ async def test_error_that_is_not_for_waiters():
         async with open_block() as (block, services):
             with block.waiting():
                 block.end(end, cancel=True, raise_to_waiters=False)
-                services.start(block.see_off, tuple, 3, name="driver")
+                services.start(block.see_off, name="driver")
                 await block.tell()
     assert error is caught.value
 

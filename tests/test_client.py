@@ -196,8 +196,8 @@ def test_the_repr_of_a_client_has_no_secret():
     for client in (
         PipecatClient(f"https:{url}", base_url=f"https:{url}", **keywords),
         PipecatClient(endpoint=f"https:{url}", **keywords),
-        PipecatClient(f"wss:{url}", **keywords),
-        PipecatClient(ws_url=f"wss:{url}", **keywords),
+        PipecatClient(f"wss:{url}", token=SECRET, headers={"X": SECRET}),
+        PipecatClient(ws_url=f"wss:{url}", token=SECRET, headers={"X": SECRET}),
         PipecatClient(webrtc_url=f"https:{url}", transport=Bot().connect, **keywords),
         PipecatClient(params, **keywords),
         PipecatClient(started, **keywords),

@@ -247,3 +247,131 @@ async def test_a_late_stop_of_an_unknown_call_is_no_matter(autojump_clock: MockC
     """Pipecat stops a call twice when its result comes after a cancellation."""
     stopped = tp.LlmFunctionCallStopped(tool_call_id="c9", cancelled=True)
     await _run(CallingBot(stopped, stopped), {}, [])
+
+
+async def test_a_call_that_is_taken_back_at_once(autojump_clock: MockClock) -> None:
+    """Its handler may not have begun; nothing is answered, and nothing is wrong."""
+    stopped = tp.LlmFunctionCallStopped(tool_call_id="c1", cancelled=True, function_name="f")
+    finished = []
+
+    async def handler(call: tp.FunctionCall) -> None:
+        await trio.sleep(1)
+        finished.append(call)
+
+    for _ in range(20):  # trio starts tasks in any order
+        bot = CallingBot(call(), stopped)
+        session = await _run(bot, {"f": handler}, [])
+        assert ("client", [], []) == (session.end.reason, bot.results, finished)
+
+
+async def test_a_call_before_the_bot_is_ready_is_answered_then(autojump_clock: MockClock) -> None:
+    """Messages may precede bot-ready, and nothing is sent before it."""
+    results: list[tp.Command] = []
+
+    async def script(bot: ScriptedBot) -> None:
+        id_ = await bot.hear_of(tp.ClientReady)
+        await bot.say(call())
+        await trio.sleep(1)
+        await bot.say(tp.BotReady(id=id_, version="2.2.0"))
+        _, command = await bot.hear()
+        results.append(command)
+        await bot.listen()
+
+    async def handler(call: tp.FunctionCall) -> str:
+        return "early"
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        session.handle_function_call("f", handler)
+        await session.wait_ready()
+        await trio.sleep(1)
+    assert "early" == results[0].result
+
+
+async def test_a_call_that_is_announced_twice_runs_once(autojump_clock: MockClock) -> None:
+    """In progress, and later by the deprecated message."""
+    runs = []
+
+    async def handler(call: tp.FunctionCall) -> None:
+        runs.append(call.tool_call_id)
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        await bot.say(call("z"))
+        await bot.hear_of(tp.LlmFunctionCallResult)
+        await bot.say(tp.LlmFunctionCall(function_name="f", tool_call_id="z", args={}))
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        session.handle_function_call("f", handler)
+        await session.wait_ready()
+        await trio.sleep(1)
+    assert ["z"] == runs
+
+
+async def test_the_end_is_not_swallowed_by_a_handler_that_waits(autojump_clock: MockClock) -> None:
+    """A handler is told with a copy; the session's error leaves the block all the same."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        await bot.say(call())
+        await trio.sleep(1)
+        bot.link.vanish()
+
+    for _ in range(10):  # trio wakes tasks in any order
+        with pytest.raises(tp.ConnectionLostError):
+            async with tp.open_session(transport=scripted(script)) as session:
+
+                async def handler(call: tp.FunctionCall, session: tp.Session = session) -> None:
+                    await session.request("silent", timeout=60)
+
+                session.handle_function_call("f", handler)
+                await session.wait_ready()
+                await trio.sleep_forever()
+
+
+async def test_the_end_of_another_session_is_a_handlers_own_error(
+    autojump_clock: MockClock,
+) -> None:
+    """As with a bridge, whose other side is gone: the bot gets an error, and the block raises."""
+    bot = CallingBot(call())
+    async with tp.open_session(transport=scripted(CallingBot().script)) as other:
+        await other.wait_ready()
+
+    async def handler(call: tp.FunctionCall) -> None:
+        await other.send_text("x")
+
+    with pytest.raises(tp.SessionEndedError) as raised:
+        await _run(bot, {"f": handler}, [])
+    assert other.end == raised.value.end
+    assert [{"error"}] == [set(sent.result) for sent in bot.results]
+
+
+async def test_what_a_handler_raises_in_its_cleanup_is_not_lost(autojump_clock: MockClock) -> None:
+    """The body has left, and the handler fails while it is cancelled; in a nursery too."""
+
+    async def fails() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("mine")
+
+    async def handler(call: tp.FunctionCall) -> None:
+        await fails()
+
+    async def handler_with_a_nursery(call: tp.FunctionCall) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+            await trio.sleep_forever()
+
+    with pytest.raises(ValueError, match="mine"):
+        await _run(CallingBot(call()), {"f": handler}, [])
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="mine")):
+        await _run(CallingBot(call()), {"f": handler_with_a_nursery}, [])
+
+
+async def test_a_handler_that_is_no_async_function(autojump_clock: MockClock) -> None:
+    """Is named, where it can be seen only by calling it; at once where it can't be called."""
+    with pytest.raises(TypeError, match="the handler of 'f' is no async function"):
+        await _run(CallingBot(call()), {"f": lambda call: {"a": 1}}, [])
+    with pytest.raises(TypeError, match="a handler is an async function, not 5"):
+        await _run(CallingBot(), {"f": 5}, [])

@@ -20,8 +20,8 @@ _events _codec
 _protocol audio._chunk
 audio
 _streams _service _lifecycle transports._abc
-_block transports._memory transports._envelope transports._outbox transports._upgrade
-transports._websocket transports._registry
+_block transports._envelope transports._outbox transports._upgrade
+transports._memory transports._websocket transports._registry
 transports
 _options
 _http
@@ -32,14 +32,14 @@ _driver
 _session
 _client
 __init__
-testing._voice testing._bot_protocol testing._http_server
+testing._voice testing._bot_protocol testing._http_server testing._network
 testing._personality testing._utterance
 testing._conversation
-testing._requests
+testing._requests testing._behaviours testing._script
 testing._bot
 testing._sim testing._serve
 testing
-tools._run tools._options
+tools._run tools._options tools._console
 tools._probe tools._events tools._serve tools._demo
 tools._cli
 tools
@@ -119,7 +119,17 @@ def test_the_core_does_not_know_trio(name: str) -> None:
         ("google", {"transports._envelope"}),
         ("h11", {"testing._http_server"}),
         ("certifi", {"_tls"}),
-        ("rich", {"tools", "tools._probe", "tools._events", "tools._serve", "tools._demo"}),
+        (
+            "rich",
+            {
+                "tools",
+                "tools._console",
+                "tools._probe",
+                "tools._events",
+                "tools._demo",
+                "tools._serve",
+            },
+        ),
         ("click", {"tools", "tools._cli", "tools._options"}),
         ("anyio", set()),
     ],

@@ -95,7 +95,11 @@ def test_the_client_says_who_it_is():
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [0.001, 1, 1e9, math.inf])
 def test_seconds_are_positive(name, value):
-    """A time is any positive number; infinity means no deadline."""
+    """A time is any positive number; infinity means no deadline, and a goodbye has to have one."""
+    if (name, value) == ("disconnect_timeout", math.inf):
+        with pytest.raises(InvalidParamsError, match="disconnect_timeout can't be endless"):
+            check_options({name: value})
+        return
     assert value == getattr(check_options({name: value}), name)
 
 

@@ -378,8 +378,8 @@ def test_answer_to_nobody_is_an_event(answer):
 def test_forgotten_request_is_not_answered():
     """After nobody waits any more, the answer is an event only. Forgetting twice does no harm."""
     protocol, outgoing, answers = requested()
-    protocol.forget_request(outgoing.id)
-    protocol.forget_request(outgoing.id)
+    protocol.forget_request(answers.append)
+    protocol.forget_request(answers.append)
     answer = ServerResponse(id=outgoing.id, t="time")
     assert [answer] == tell(protocol, answer)
     assert [] == answers
@@ -505,22 +505,29 @@ def test_function_calls_are_open_beside_each_other():
 # -- interruptions -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["1.4.0", "1.0.0", "0.3.0"])
-def test_signal_of_an_old_bot_is_the_event(version):
-    """Bots of RTVI 1 have no bot-interrupted; the wire's signal stands in for it."""
-    assert [BotInterrupted()] == ready(version).receive_interruption(at=1.5)
-    assert 1.5 == ready(version).receive_interruption(at=1.5)[0].at
+@pytest.mark.parametrize("version", ["1.4.0", "0.3.0", "2.0.0", "2.2.0", "3.0.0", "2.2", ""])
+def test_signal_is_an_event(version):
+    """Bots of RTVI 1 have nothing else, nor have those that do not report their speaking."""
+    protocol = ready(version)
+    for _ in range(2):
+        (event,) = protocol.receive_interruption(at=1.5)
+        assert (BotInterrupted(), 1.5) == (event, event.at)
 
 
-@pytest.mark.parametrize("version", ["2.0.0", "2.2.0", "3.0.0", "2.2", ""])
-def test_signal_of_a_new_bot_is_no_event(version):
-    """Bots of RTVI 2 say bot-interrupted as well, so the signal is not told twice."""
-    assert [] == ready(version).receive_interruption(at=0)
+def test_signal_and_message_are_one_interruption():
+    """Most bots say both, the signal first; each message belongs to one signal."""
+    protocol = ready("2.2.0")
+    protocol.receive_interruption(at=0)
+    protocol.receive_interruption(at=1)
+    assert [[], [], [BotInterrupted()]] == [tell(protocol, BotInterrupted()) for _ in range(3)]
 
 
-def test_signal_before_the_bot_is_ready_is_no_event():
-    """Before its version is known a bot is taken to be new."""
-    assert [] == greeted()[0].receive_interruption(at=0)
+def test_signal_of_an_earlier_turn_does_not_count():
+    """A bot that has said no message until it speaks again will not say it any more."""
+    protocol = ready("2.2.0")
+    protocol.receive_interruption(at=0)
+    tell(protocol, BotStartedSpeaking())
+    assert [BotInterrupted()] == tell(protocol, BotInterrupted())
 
 
 # -- everything else ---------------------------------------------------------------------

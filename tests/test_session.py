@@ -734,20 +734,22 @@ async def test_a_change_of_format_is_announced(autojump_clock: MockClock) -> Non
     assert [16_000, 8_000] == rates
 
 
-async def test_an_old_bots_interruption_is_an_event(autojump_clock: MockClock) -> None:
-    """A 1.x bot has only the wire's signal; a 2.x bot's would be doubled."""
-    for version, expected in (("1.3.0", 1), ("2.2.0", 0)):
+async def test_an_interruption_is_one_event(autojump_clock: MockClock) -> None:
+    """A 1.x bot has only the wire's signal; with that of a 2.x bot comes a message."""
+    for version in ("1.3.0", "2.2.0"):
 
         async def script(bot: ScriptedBot, version: str = version) -> None:
             await bot.become_ready(version)
             await bot.interrupt()
+            if version == "2.2.0":
+                await bot.say(tp.BotInterrupted())
             await bot.say(tp.ServerMessage(data=1))
             await bot.listen()
 
         async with tp.open_session(transport=scripted(script)) as session:
             with session.subscribe(tp.BotInterrupted) as interrupted:
                 await session.wait_event(tp.ServerMessage)
-                assert expected == interrupted.unread
+                assert 1 == interrupted.unread
 
 
 # -- the end: who is told, who is cancelled --------------------------------------------------------
@@ -1060,3 +1062,221 @@ async def test_a_session_leaves_nothing_to_the_garbage_collector(autojump_clock:
     del session
     gc.collect()
     assert None is reference()
+
+
+# -- what hostile testers found --------------------------------------------------------------------
+
+
+async def test_readers_that_are_over_do_not_keep_the_body(autojump_clock: MockClock) -> None:
+    """A child read once, its nursery closed, and something is unread: the bot leaves, at once."""
+    bot = ready_then(says(tp.ServerMessage(data=1), tp.ServerMessage(data=2)), pauses(1), leaves())
+    async with tp.open_session(transport=bot) as session:
+        stream = session.subscribe(name="mine")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.receive)
+        await trio.sleep_forever()
+    assert ("bot", 1) == (session.end.reason, trio.current_time())
+
+
+async def test_a_body_that_was_waiting_for_something_else_is_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    """It waited for an event of the end, and got it: the error leaves the block all the same."""
+    with pytest.raises(tp.ConnectionLostError):
+        async with tp.open_session(transport=ready_then(vanishes)) as session:
+            await session.wait_event(tp.Disconnected)
+            await trio.sleep_forever()
+    assert 0 == trio.current_time()
+
+
+async def test_a_deadline_that_strikes_with_the_end(autojump_clock: MockClock) -> None:
+    """The body's own deadline ends its wait in the same step: it is not left on a dead session."""
+    async with trio.open_nursery() as nursery:
+        for steps in range(8):
+            with pytest.raises(tp.ConnectionLostError):
+                async with tp.open_session(transport=ready_then(pauses(1), vanishes)) as session:
+                    await session.wait_ready()
+                    with trio.CancelScope() as scope:
+                        nursery.start_soon(_cancel_after, steps, scope)
+                        await session.request("silent", timeout=60)
+                    await trio.sleep_forever()
+            assert session.end.reason == "connection_lost"
+
+
+async def _cancel_after(steps: int, scope: trio.CancelScope) -> None:
+    await trio.sleep(1)
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def test_shielded_cleanup_is_told_instead_of_parked(autojump_clock: MockClock) -> None:
+    """A body that shields itself and uses the session gets SessionEndedError; it is not stuck."""
+    raised = []
+    async with tp.open_session(transport=ready_then(leaves())) as session:
+        await session.wait_ready()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    await session.send_text("bye")
+                except tp.SessionEndedError as error:
+                    raised.append(error)
+                async for _ in session:
+                    pass
+    assert 1 == len(raised)
+    assert trio.current_time() < 3
+
+
+async def test_a_requests_deadline_does_not_strike_at_the_end(autojump_clock: MockClock) -> None:
+    """The bot has left, and somebody reads on: a request is cancelled with the block."""
+
+    async def ask(session: tp.Session) -> None:
+        await session.states.disconnected.wait()
+        await session.request("x", timeout=0.5)
+
+    bot = ready_then(says(*[tp.ServerMessage(data=n) for n in range(9)]), leaves())
+    async with tp.open_session(transport=bot) as session, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, session)
+        async for _ in session:
+            await trio.sleep(0.2)
+    assert "bot" == session.end.reason
+
+
+async def test_ready_after_a_fatal_error_is_no_ready(autojump_clock: MockClock) -> None:
+    """The bot fails, and then says that it is ready: it was not."""
+
+    async def script(bot: ScriptedBot) -> None:
+        id_ = await bot.hear_of(tp.ClientReady)
+        await bot.say(tp.Error(error="broken", fatal=True))
+        await trio.sleep(0.05)
+        await bot.say(tp.BotReady(id=id_, version="2.2.0"))
+        await bot.listen()
+
+    with pytest.raises(tp.FatalBotError):
+        async with tp.open_session(transport=scripted(script)) as session:
+            await session.wait_ready()
+    assert tp.State.READY not in [state for state, _ in session.history]
+
+
+async def test_a_fatal_error_leaves_a_body_that_has_just_finished(
+    autojump_clock: MockClock,
+) -> None:
+    """It was read, and the body left before the bot's last words were over."""
+    bot = ready_then(says(tp.Error(error="broken", fatal=True)))
+    with pytest.raises(tp.FatalBotError, match="broken"):
+        async with tp.open_session(transport=bot) as session:
+            await session.wait_event(tp.Error)
+    assert "fatal_error" == session.end.reason
+
+
+async def test_last_words_are_not_dropped(autojump_clock: MockClock) -> None:
+    """A stream that is full when the session is ending already takes what still comes."""
+    words = [tp.ServerMessage(data=n) for n in range(60)]
+    bot = ready_then(says(tp.Error(error="broken", fatal=True), *words), leaves())
+    heard: list[Any] = []
+    with pytest.raises(tp.FatalBotError):
+        async with tp.open_session(transport=bot, event_buffer=10) as session:
+            with session.subscribe(tp.ServerMessage) as stream:
+                async for event in stream:
+                    heard.append(event.data)
+                    await trio.sleep(0.01)
+    assert [*range(60)] == heard
+
+
+async def test_a_body_that_has_left_its_loop_reads_no_more(autojump_clock: MockClock) -> None:
+    """Nobody is too slow then; whoever reads again is told what was skipped."""
+    bot = ready_then(says(*[tp.ServerMessage(data=n) for n in range(200)]), pauses(1))
+    async with tp.open_session(transport=bot, event_buffer=50) as session:
+        async for event in session:
+            if isinstance(event, tp.BotReady):
+                break
+        await trio.sleep(5)
+        async for event in session:
+            assert isinstance(event, tp.EventsSkipped)
+            break
+        assert 100 < event.count < 200
+    assert "client" == session.end.reason
+
+
+@pytest.mark.parametrize("types", [("bot-output",), (str,), (tp.BotOutput, 5)])
+async def test_what_is_no_event_is_refused_at_once(autojump_clock: MockClock, types: Any) -> None:
+    """In the caller's own frame."""
+    async with tp.open_session("sim:") as session:
+        with pytest.raises(TypeError, match="expected classes of events"):
+            session.subscribe(*types)
+        with pytest.raises(TypeError, match="expected classes of events"):
+            await session.wait_event(*types)
+        await session.wait_for("ready")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="redy"):
+            await session.wait_for("redy")  # type: ignore[arg-type]
+
+
+async def test_requests_that_were_not_sent_are_forgotten(autojump_clock: MockClock) -> None:
+    """Too large, cancelled or timed out: no entry stays."""
+    async with tp.open_session("sim:", max_message_size=1000) as session:
+        await session.wait_ready()
+        for _ in range(5):
+            with pytest.raises(tp.MessageTooLargeError):
+                await session.request("ping", "x" * 2000)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await session.request("ping")
+            with pytest.raises(tp.RequestTimeoutError):
+                await session.request("silent", timeout=1)
+        assert {} == session._driver.protocol._requests
+
+
+async def test_a_connector_may_have_a_nursery(autojump_clock: MockClock) -> None:
+    """Its own error comes out of it in a group, and leaves the block bare."""
+
+    def connector(params: tp.ConnectParams, options: Any) -> Any:
+        return _Connector()
+
+    with pytest.raises(tp.TransportStartError, match="no way"):
+        async with tp.open_session(transport=connector):
+            await trio.sleep_forever()
+
+
+class _Connector:
+    async def __aenter__(self) -> Any:
+        async with trio.open_nursery():
+            raise tp.TransportStartError("connect", "no way")
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+async def test_a_file_is_not_uploaded_to_a_bot_that_takes_none(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Its version says so; and one that is too large is not read."""
+    (tmp_path / "x").write_bytes(b"x" * 5000)
+
+    async def old(bot: ScriptedBot) -> None:
+        await bot.become_ready("2.1.0")
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(old)) as session:
+        await session.wait_ready()
+        with pytest.raises(tp.UnsupportedFeatureError):
+            await session.send_file(tmp_path / "nowhere")
+    async with tp.open_session("sim:", max_message_size=1000) as session:
+        with pytest.raises(tp.BotNotReadyError):
+            await session.upload_file(tmp_path / "x")
+        await session.wait_ready()
+        with pytest.raises(tp.MessageTooLargeError) as large:
+            await session.send_file(tmp_path / "x")
+        assert (5000, 1000) == (large.value.size, large.value.limit)
+
+
+def test_asyncio_is_told_where_to_go() -> None:
+    """Most users of pipecat come from there."""
+    import asyncio
+
+    async def main() -> None:
+        async with tp.open_session("sim:"):
+            pass
+
+    with pytest.raises(RuntimeError, match=r"run this with trio\.run, not with asyncio\.run"):
+        asyncio.run(main())

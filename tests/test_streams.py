@@ -31,7 +31,7 @@ class Session(StreamOwner):
         self.told.append("over")
 
     def stream_overflowed(self, stream, limit):
-        self.told.append(f"overflow at {limit}: {stream.describe()}")
+        self.told.append(f"overflow at {limit}: {stream._describe()}")
         return self._ends
 
     def stream_closed(self, stream):
@@ -52,7 +52,7 @@ def filled(*, limit=100, count=3, owner=None):
     """Return a stream of events with some in it."""
     stream = EventStream(owner or Session(), "events", (), limit)
     for number in range(count):
-        stream.put(error(number))
+        stream._feed(error(number))
     return stream
 
 
@@ -82,7 +82,7 @@ async def read_to_the_end(stream):
 async def test_items_come_in_order():
     """What was put in comes out, in order; when the session is over, so is the iteration."""
     stream = filled(count=3)
-    stream.finish()
+    stream._finish()
     assert [0, 1, 2] == numbers(await read_to_the_end(stream))
 
 
@@ -99,10 +99,10 @@ async def test_readers_wait():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
-        stream.put(error(1))
+        stream._feed(error(1))
         await wait_all_tasks_blocked()
         assert [1] == numbers(seen)
-        stream.finish()
+        stream._finish()
     assert [1, 99] == numbers(seen)
 
 
@@ -119,9 +119,9 @@ async def test_direct_readers_wait():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
-        stream.put(error(1))
+        stream._feed(error(1))
         await wait_all_tasks_blocked()
-        stream.finish()
+        stream._finish()
     assert [1] == numbers(seen)
 
 
@@ -148,8 +148,8 @@ async def test_receive_nowait():
     assert [0] == numbers([stream.receive_nowait()])
     with pytest.raises(trio.WouldBlock):
         stream.receive_nowait()
-    stream.put(error(1))
-    stream.finish()
+    stream._feed(error(1))
+    stream._finish()
     assert [1] == numbers([stream.receive_nowait()])
     with pytest.raises(trio.EndOfChannel):
         stream.receive_nowait()
@@ -162,7 +162,7 @@ async def test_reader_at_the_end_asks_the_session():
     """A reader that finds the stream over tells the session, which may keep it for ever."""
     owner = Session()
     stream = filled(count=0, owner=owner)
-    stream.finish()
+    stream._finish()
     assert [] == await read_to_the_end(stream)
     assert ["moved", "over", "moved"] == owner.told  # then the iterator is gone
 
@@ -171,8 +171,8 @@ async def test_reader_that_waits_for_one_event_does_not_ask():
     """Whoever waits for one event only is told of the end at once, whatever the session does."""
     owner = Session()
     stream = filled(count=0, owner=owner)
-    stream.for_one_event = True
-    stream.finish()
+    stream._for_one_event = True
+    stream._finish()
     with pytest.raises(trio.EndOfChannel):
         await stream.receive()
     assert [] == owner.told
@@ -186,7 +186,7 @@ async def test_a_woken_reader_is_told_to_the_session():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take, stream, 2)
         await wait_all_tasks_blocked()
-        stream.put(error(1))
+        stream._feed(error(1))
         assert ["woke"] == owner.told
 
 
@@ -202,7 +202,7 @@ async def test_a_woken_reader_goes_on_in_the_same_step():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
-        stream.put(error(1))
+        stream._feed(error(1))
         await trio.lowlevel.checkpoint()
         order.append("one step later")
         await trio.lowlevel.checkpoint()
@@ -213,14 +213,14 @@ async def test_owner_without_opinions():
     """What a stream asks of its session has answers that do nothing."""
     owner = StreamOwner()
     stream = EventStream(owner, "events", (), 1)
-    stream.put(error(0))
-    stream.put(error(1))
+    stream._feed(error(0))
+    stream._feed(error(1))
     async with trio.open_nursery() as nursery:
         await take(stream, 2)
         nursery.start_soon(take, stream, 1)
         await wait_all_tasks_blocked()
-        stream.put(error(2))
-    stream.finish()
+        stream._feed(error(2))
+    stream._finish()
     assert [] == await read_to_the_end(stream)
     stream.close()
 
@@ -235,7 +235,7 @@ async def test_cancelled_reader_loses_nothing():
         nursery.start_soon(stream.receive)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    stream.put(error(1))
+    stream._feed(error(1))
     assert [1] == numbers([await stream.receive()])
 
 
@@ -260,7 +260,7 @@ async def test_reader_that_is_cancelled_when_it_was_woken_keeps_its_item():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
-        stream.put(error(1))
+        stream._feed(error(1))
         nursery.cancel_scope.cancel()
     assert 1 == len(seen) + stream.unread
 
@@ -279,9 +279,9 @@ async def test_two_readers_share():
         nursery.start_soon(read, "two")
         await wait_all_tasks_blocked()
         for number in range(6):
-            stream.put(error(number))
+            stream._feed(error(number))
         await wait_all_tasks_blocked()
-        stream.finish()
+        stream._finish()
     assert [0, 1, 2, 3, 4, 5] == sorted(int(number) for _, number in seen)
     assert {"one", "two"} == {name for name, _ in seen}
 
@@ -292,10 +292,10 @@ async def test_item_that_another_reader_took():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take, stream, 1)
         await wait_all_tasks_blocked()
-        stream.put(error(1))
+        stream._feed(error(1))
         assert [1] == numbers([stream.receive_nowait()])
         await wait_all_tasks_blocked()
-        stream.put(error(2))
+        stream._feed(error(2))
     assert 0 == stream.unread
 
 
@@ -305,8 +305,8 @@ async def test_item_that_another_reader_took():
 async def test_nobody_reads_a_new_stream():
     """A stream that nobody has read has no readers, and says so."""
     stream = filled()
-    assert set() == stream.readers()
-    assert "events, read by nobody" == stream.describe()
+    assert set() == stream._reading_tasks()
+    assert "events, read by nobody" == stream._describe()
 
 
 async def test_direct_reader():
@@ -317,8 +317,8 @@ async def test_direct_reader():
         if call == "receive":
             await taken
         task = trio.lowlevel.current_task()
-        assert {task} == stream.readers()
-        assert f"events, read by {task.name}" == stream.describe()
+        assert {task} == stream._reading_tasks()
+        assert f"events, read by {task.name}" == stream._describe()
 
 
 @pytest.mark.parametrize("how", ["break", "return", "raise", "cancel", "end"])
@@ -327,12 +327,12 @@ async def test_iterating_reader_is_forgotten(how):
     owner = Session()
     stream = filled(owner=owner)
     if how == "end":
-        stream.finish()
+        stream._finish()
     during = []
 
     async def read():
         async for _ in stream:
-            during.append(stream.readers())
+            during.append(stream._reading_tasks())
             match how:
                 case "break":
                     break
@@ -352,7 +352,7 @@ async def test_iterating_reader_is_forgotten(how):
     await trio.lowlevel.checkpoint()  # trio itself holds what it raised until then
     gc.collect()
     assert {trio.lowlevel.current_task()} == during[0]
-    assert set() == stream.readers()
+    assert set() == stream._reading_tasks()
     assert "moved" == owner.told[-1]
 
 
@@ -361,11 +361,11 @@ async def test_iterator_is_a_reader_until_it_is_garbage():
     owner = Session()
     stream = filled(owner=owner)
     reader = aiter(stream)
-    assert {trio.lowlevel.current_task()} == stream.readers()
+    assert {trio.lowlevel.current_task()} == stream._reading_tasks()
     assert [] == owner.told
     del reader
     gc.collect()
-    assert set() == stream.readers()
+    assert set() == stream._reading_tasks()
     assert ["moved"] == owner.told
 
 
@@ -376,8 +376,8 @@ async def test_readers_in_several_tasks():
         nursery.start_soon(read_to_the_end, stream, name="zoe")
         nursery.start_soon(read_to_the_end, stream, name="ann")
         await wait_all_tasks_blocked()
-        assert "events, read by ann, zoe" == stream.describe()
-        stream.finish()
+        assert "events, read by ann, zoe" == stream._describe()
+        stream._finish()
 
 
 # -- closing -----------------------------------------------------------------------------
@@ -428,7 +428,7 @@ async def test_repr_says_where_it_is():
     """A stream shows its kind, its name, its state and what is unread."""
     stream = filled(count=2)
     assert "<EventStream events: open, 2 unread>" == repr(stream)
-    stream.finish()
+    stream._finish()
     assert "<EventStream events: over, 2 unread>" == repr(stream)
     stream.close()
     assert "<EventStream events: closed, 0 unread>" == repr(stream)
@@ -442,7 +442,7 @@ async def test_events_of_some_types():
     stream = EventStream(Session(), "outputs", (BotOutput, EventsSkipped), 10)
     output, skipped = BotOutput(text="hi"), EventsSkipped(count=1)
     for event in (error(1), output, error(2), skipped):
-        stream.put(event)
+        stream._feed(event)
     assert [output, skipped] == await take(stream, 2)
     assert 0 == stream.unread
 
@@ -450,7 +450,7 @@ async def test_events_of_some_types():
 async def test_events_of_a_base_class():
     """A class stands for everything derived from it."""
     stream = EventStream(Session(), "all", (Event,), 10)
-    stream.put(error(1))
+    stream._feed(error(1))
     assert 1 == stream.unread
 
 
@@ -458,8 +458,8 @@ async def test_nothing_comes_after_the_end():
     """When the session is over nothing more is taken."""
     for stream in (filled(count=1), Backlog(Session(), 10)):
         before = stream.unread
-        stream.finish()
-        stream.put(error(9))
+        stream._finish()
+        stream._feed(error(9))
         assert before == stream.unread
 
 
@@ -470,7 +470,7 @@ async def test_overflow(ends):
     stream = filled(limit=2, count=2, owner=owner)
     assert [] == owner.told
     reader = aiter(stream)
-    stream.put(error(2))
+    stream._feed(error(2))
     name = trio.lowlevel.current_task().name
     assert [f"overflow at 2: events, read by {name}"] == owner.told
     assert (2 if ends else 3) == stream.unread
@@ -482,7 +482,7 @@ async def test_events_of_other_types_do_not_overflow():
     owner = Session(ends=True)
     stream = EventStream(owner, "outputs", (BotOutput,), 1)
     for event in (BotOutput(text="hi"), error(1), error(2)):
-        stream.put(event)
+        stream._feed(event)
     assert [] == owner.told
 
 
@@ -493,7 +493,7 @@ def backlog(*, limit=3, count=0, owner=None):
     """Return a session's own stream with events in it."""
     stream = Backlog(owner or Session(), limit)
     for number in range(count):
-        stream.put(error(number))
+        stream._feed(error(number))
     return stream
 
 
@@ -534,7 +534,7 @@ async def test_backlog_of_a_reader_never_drops():
     stream = backlog(limit=3, count=1, owner=owner)
     await take(stream, 1)
     for number in range(1, 5):
-        stream.put(error(number))
+        stream._feed(error(number))
     assert 1 == len(owner.told)
     assert "overflow at 3: the session's own stream, read by" in owner.told[0]
     assert [1, 2, 3] == numbers(await take(stream, 3))
@@ -544,8 +544,8 @@ async def test_backlog_may_be_told_to_take_the_last():
     """When the session is ending anyway, a full stream takes the last events all the same."""
     stream = backlog(limit=1, owner=Session(ends=False))
     reader = aiter(stream)
-    stream.put(error(0))
-    stream.put(error(1))
+    stream._feed(error(0))
+    stream._feed(error(1))
     assert 2 == stream.unread
     del reader
 
@@ -556,12 +556,12 @@ async def test_backlog_that_is_full_when_the_body_begins():
     stream = backlog(limit=3, count=5, owner=owner)
     reader = aiter(stream)
     for number in range(5, 8):
-        stream.put(error(number))
+        stream._feed(error(number))
     assert [] == owner.told
     skipped, *events = [await anext(reader) for _ in range(7)]
     assert (EventsSkipped(count=2), [2, 3, 4, 5, 6, 7]) == (skipped, numbers(events))
     for number in range(8, 12):
-        stream.put(error(number))
+        stream._feed(error(number))
     assert 1 == len(owner.told)
 
 
@@ -571,7 +571,7 @@ async def test_backlog_is_told_once():
     first = await stream.receive()
     assert EventsSkipped(count=2) == first
     assert [2] == numbers(await take(stream, 1))
-    stream.put(error(3))
+    stream._feed(error(3))
     assert [3] == numbers(await take(stream, 1))
 
 
@@ -589,7 +589,7 @@ async def test_backlog_that_was_closed():
 async def test_audio_that_nobody_reads_is_not_kept():
     """A stream of audio keeps nothing until somebody reads."""
     stream = audio()
-    stream.put(sound(1))
+    stream._feed(sound(1))
     assert (0, 0.0, 0.0) == (stream.unread, stream.unread_seconds, stream.dropped_seconds)
 
 
@@ -602,8 +602,8 @@ async def test_audio_that_somebody_reads_is_kept(how):
     else:
         with pytest.raises(trio.WouldBlock):
             stream.receive_nowait()
-    stream.put(sound(1, 1))
-    stream.put(sound(0.5, 2))
+    stream._feed(sound(1, 1))
+    stream._feed(sound(0.5, 2))
     assert (2, 1.5) == (stream.unread, stream.unread_seconds)
     assert sound(1, 1) == await (anext(reader) if how == "iterator" else stream.receive())
     assert 0.5 == stream.unread_seconds
@@ -612,14 +612,14 @@ async def test_audio_that_somebody_reads_is_kept(how):
 
 
 async def test_audio_after_the_reader_left():
-    """When the last reader has left, what is unread stays, and nothing more comes."""
+    """When the last reader has left, what is unread is forgotten, and nothing more comes."""
     stream = audio()
     reader = aiter(stream)
-    stream.put(sound(1))
+    stream._feed(sound(1))
     del reader
     gc.collect()
-    stream.put(sound(1))
-    assert 1.0 == stream.unread_seconds
+    stream._feed(sound(1))
+    assert (0.0, 0) == (stream.unread_seconds, stream.unread)
 
 
 async def test_old_audio_is_dropped():
@@ -627,7 +627,7 @@ async def test_old_audio_is_dropped():
     stream = audio(max_seconds=2)
     reader = aiter(stream)
     for value in range(5):
-        stream.put(sound(1, value))
+        stream._feed(sound(1, value))
     assert (2.0, 3.0) == (stream.unread_seconds, stream.dropped_seconds)
     assert [sound(1, 3), sound(1, 4)] == [await anext(reader), await anext(reader)]
 
@@ -636,8 +636,8 @@ async def test_one_chunk_always_stays():
     """A chunk that is longer than all that is kept is kept alone."""
     stream = audio(max_seconds=1)
     reader = aiter(stream)
-    stream.put(sound(0.5, 1))
-    stream.put(sound(2, 2))
+    stream._feed(sound(0.5, 1))
+    stream._feed(sound(2, 2))
     assert (2.0, 0.5) == (stream.unread_seconds, stream.dropped_seconds)
     assert sound(2, 2) == await anext(reader)
 
@@ -649,7 +649,7 @@ async def test_reader_that_waits_gets_audio_at_once():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take, stream, 1)
         await wait_all_tasks_blocked()
-        stream.put(sound(1))
+        stream._feed(sound(1))
     assert [] == owner.told
 
 
@@ -657,12 +657,12 @@ async def test_interruption_flushes_audio():
     """Flushing forgets what is unread, says how much that was, and adds it up."""
     stream = audio()
     reader = aiter(stream)
-    stream.put(sound(1))
-    stream.put(sound(0.25))
+    stream._feed(sound(1))
+    stream._feed(sound(0.25))
     assert 1.25 == stream.flush()
     assert (0, 0.0) == (stream.unread, stream.unread_seconds)
     assert 0.0 == stream.flush()
-    stream.put(sound(0.5))
+    stream._feed(sound(0.5))
     assert 0.5 == stream.flush()
     assert (1.75, 0.0) == (stream.flushed_seconds, stream.dropped_seconds)
     del reader
@@ -673,7 +673,7 @@ async def test_rounding_does_not_add_up():
     stream = audio(max_seconds=math.inf)
     reader = aiter(stream)
     for _ in range(1000):
-        stream.put(AudioChunk(b"\0\0" * 7, 22_050))
+        stream._feed(AudioChunk(b"\0\0" * 7, 22_050))
     for _ in range(1000):
         await anext(reader)
     assert 0.0 == stream.unread_seconds
@@ -683,7 +683,7 @@ async def test_closed_audio():
     """Closing forgets what is unread, and counts it nowhere."""
     stream = audio()
     reader = aiter(stream)
-    stream.put(sound(1))
+    stream._feed(sound(1))
     stream.close()
     assert (0, 0.0, 0.0) == (stream.unread, stream.unread_seconds, stream.flushed_seconds)
     del reader
@@ -693,7 +693,7 @@ async def test_audio_after_the_end():
     """When the session is over, what is unread is still read, and nothing more comes."""
     stream = audio()
     reader = aiter(stream)
-    stream.put(sound(1, 1))
-    stream.finish()
-    stream.put(sound(1, 2))
+    stream._feed(sound(1, 1))
+    stream._finish()
+    stream._feed(sound(1, 2))
     assert [sound(1, 1)] == [chunk async for chunk in reader]

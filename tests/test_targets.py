@@ -69,7 +69,7 @@ def test_the_start_requests_headers_are_not_the_upgrades():
 @pytest.mark.parametrize("first", [True, False])
 def test_a_websocket_address_means_connect(first):
     """With a WebSocket address there are parameters at once."""
-    keywords = {"token": "abc", "ice_servers": [], "request_data": {"a": 1}}
+    keywords = {"token": "abc"}
     plan = plan_for(WS_URL, **keywords) if first else plan_for(ws_url=WS_URL, **keywords)
     assert websocket_params(**keywords) == plan.params
     assert (None, None, None) == (plan.start, plan.started, plan.connector)
@@ -250,7 +250,15 @@ def test_an_address_that_is_no_string_is_an_error(key, value):
             {},
             "a WebSocket needs a ws_url",
         ),
-        (None, {"webrtc_url": OFFER_URL, "transport": "websocket"}, "a WebSocket needs a ws_url"),
+        (
+            None,
+            {"webrtc_url": OFFER_URL, "transport": "websocket"},
+            "transport 'websocket' does not fit a webrtc address",
+        ),
+        (WS_URL, {"transport": "sim"}, "transport 'sim' does not fit a websocket address"),
+        (WS_URL, {"request_data": {}}, "request_data has no use with ws_url: nothing is started"),
+        (WS_URL, {"base_url": ENDPOINT}, "base_url has no use with ws_url: nothing is started"),
+        (WS_URL, {"ice_servers": []}, "ice_servers has no use with ws_url: nothing is started"),
     ],
 )
 def test_parameters_that_lead_nowhere_are_an_error(target, keywords, why):
@@ -329,9 +337,7 @@ async def test_the_callers_token_and_ice_servers_win():
 
 
 @pytest.mark.socket
-@pytest.mark.parametrize(
-    ("transport", "asked"), [(None, "websocket"), ("webrtc", "webrtc"), (connector, "websocket")]
-)
+@pytest.mark.parametrize(("transport", "asked"), [(None, "websocket"), (connector, "websocket")])
 async def test_the_endpoint_is_asked_for_the_transport(transport, asked):
     """A start request says which transport is wanted."""
     async with serve_http(answering(200, {"sessionId": "1", **ANSWER})) as server:

@@ -62,7 +62,6 @@ from ._messages import BotTtsAudio as BotTtsAudio
 from ._messages import BotTtsStarted as BotTtsStarted
 from ._messages import BotTtsStopped as BotTtsStopped
 from ._messages import BotTtsText as BotTtsText
-from ._messages import C as C
 from ._messages import Capabilities as Capabilities
 from ._messages import CharacterUsage as CharacterUsage
 from ._messages import ClientMessage as ClientMessage
@@ -70,7 +69,6 @@ from ._messages import ClientReady as ClientReady
 from ._messages import Command as Command
 from ._messages import DisconnectBot as DisconnectBot
 from ._messages import Dtmf as Dtmf
-from ._messages import E as E
 from ._messages import Error as Error
 from ._messages import ErrorResponse as ErrorResponse
 from ._messages import EvalBotAudio as EvalBotAudio
@@ -137,6 +135,7 @@ from ._state import Side as Side
 from ._state import State as State
 from ._streams import AudioStream as AudioStream
 from ._streams import EventStream as EventStream
+from ._streams import StreamReader as StreamReader
 from ._version import __version__ as __version__
 from .audio import AudioChunk as AudioChunk
 
@@ -170,7 +169,6 @@ __all__ = [
     "BotTtsStarted",
     "BotTtsStopped",
     "BotTtsText",
-    "C",
     "Capabilities",
     "CharacterUsage",
     "ClientMessage",
@@ -183,7 +181,6 @@ __all__ = [
     "DisconnectBot",
     "Disconnected",
     "Dtmf",
-    "E",
     "EndReason",
     "Error",
     "ErrorResponse",
@@ -239,6 +236,7 @@ __all__ = [
     "State",
     "StateChanged",
     "StateEvents",
+    "StreamReader",
     "SttRawText",
     "SttUsage",
     "SystemLog",
@@ -274,7 +272,8 @@ __all__ = [
     "start_bot",
 ]
 
-# So that tracebacks say trio_pipecat.StartBotError, where people import it from.
-for _value in tuple(globals().values()):
-    if isinstance(_value, type) and issubclass(_value, PipecatError):
+# So that tracebacks and reprs say trio_pipecat.StartBotError, where people import it from.
+for _name in __all__:
+    _value = globals()[_name]
+    if getattr(_value, "__module__", "").startswith(f"{__name__}."):
         _value.__module__ = __name__

@@ -7,14 +7,13 @@ error there; a body that waits on something else is cancelled, after it has read
 and inside the block the error is raised exactly once. Three questions have to be answered for that.
 
 *Is this task inside the block?* It is if it is the block's own task, or a child, however deep, of a
-nursery that was opened inside the block, or of the services (where function handlers run). trio
-lists a task's nurseries in the order in which they were opened, so those after ours are inside.
-Tasks elsewhere may use a session too: they are told with copies of the error, and they do not
-count.
+nursery that was opened inside the block. trio lists a task's nurseries in the order in which they
+were opened, so those after ours are inside. Tasks elsewhere may use a session too, the handlers of
+functions among them: they are told with copies of the error, and they do not count.
 
 *Does the block's own task wait for a result?* Then the error goes there and nothing is cancelled:
-the body may handle it. Otherwise the block is *ending*: it will be cancelled, and the error, if
-there is one, leaves it.
+the body may handle it. Should it leave that wait in another way, it has not waited. Otherwise the
+block is *ending*: it will be cancelled, and the error, if there is one, leaves it.
 
 *Has the body read everything?* Somebody who is reading a stream with something in it gets `grace`
 seconds. While the block is ending, a task of it that asks for more than there is, or that wants to
@@ -39,8 +38,12 @@ from ._streams import Stream
 class Block:
     """One block: who is in it, who waits, and whether the error was told. Made by its own task."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(
+        self, services: Services, streams: Callable[[], Iterable[Stream[Any]]], grace: float
+    ) -> None:
         self._services = services
+        self._streams = streams
+        self._grace = grace
         self._task = trio.lowlevel.current_task()
         self._waiting: Counter[trio.lowlevel.Task] = Counter()
         self._parked: set[trio.lowlevel.Task] = set()
@@ -52,18 +55,19 @@ class Block:
 
     def holds(self, task: trio.lowlevel.Task) -> bool:
         """Is `task` inside the block?"""
+        ours = self._services.nursery
         if self._left:
             return False
         while task is not self._task:
             nursery = task.parent_nursery
-            if nursery is None:
-                return False
-            if nursery is self._services.nursery:
-                return True
+            if nursery is None or task not in nursery.child_tasks:
+                return False  # it is trio's own, or it is over
+            if nursery is ours:
+                return False  # a function's handler; it is the session that ends it
             parent = nursery.parent_task
             if parent is self._task:
                 nurseries = parent.child_nurseries
-                return nurseries.index(nursery) > nurseries.index(self._services.nursery)
+                return nurseries.index(nursery) > nurseries.index(ours)
             task = parent
         return True
 
@@ -83,6 +87,11 @@ class Block:
             self._waiting[task] -= 1
             if not self._waiting[task]:
                 del self._waiting[task]
+                if task is self._task and self._tellable and not (self._ending or self._left):
+                    # It waited when the session ended, and something else came first: what it
+                    # waited for, or a deadline of its own. Then it is told as if it had not waited.
+                    self._ending = True
+                    self._services.start(self.see_off, name="trio_pipecat: seeing the body off")
 
     # -- the end --
 
@@ -97,20 +106,24 @@ class Block:
                 theirs, and they are cancelled with the rest.
         """
         self._end = end
-        if not cancel or self._left:
+        if not cancel:
+            return False
+        if self._left:
+            # The body left after the session had begun to fail, and before it was over.
+            self._services.failure = self._services.failure or end.error
             return False
         body_waits = raise_to_waiters and end.error is not None and self._task in self._waiting
         self._ending = not body_waits
-        self._services.failure = end.error
-        self._tellable = raise_to_waiters
+        self._services.failure = self._services.failure or end.error
+        self._tellable = raise_to_waiters and self._services.failure is end.error
         return self._ending
 
-    async def see_off(self, streams: Callable[[], Iterable[Stream[Any]]], grace: float) -> None:
+    async def see_off(self) -> None:
         """Let the body read what it is reading, then cancel it."""
-        with trio.move_on_after(grace):
-            while not self._left and any(map(self._is_reading, streams())):
+        with trio.move_on_after(self._grace):
+            while not self._left and any(map(self._is_reading, self._streams())):
                 await self._moved.wait()
-        self._services.body.cancel()
+        self._services.cancel_body()
 
     def moved(self) -> None:
         """A reader has come back for more, or left; or a task was parked."""
@@ -119,11 +132,11 @@ class Block:
 
     def _is_reading(self, stream: Stream[Any]) -> bool:
         return stream.unread > 0 and any(
-            self.holds(task) and task not in self._parked for task in stream.readers()
+            self.holds(task) and task not in self._parked for task in stream._reading_tasks()
         )
 
     async def over(self) -> None:
-        """A reader found its stream over: return, or if the block is ending, never return."""
+        """A reader found its stream over: return; if the block is ending, be cancelled with it."""
         if self._ending and self.holds(trio.lowlevel.current_task()):
             await self._park()
 
@@ -149,12 +162,13 @@ class Block:
             raise copy.copy(error) from error.__cause__
         raise SessionEndedError(end) from error
 
-    async def _park(self) -> NoReturn:
+    async def _park(self) -> None:
+        """Be cancelled with the body. Returns only in a task that is shielded from that."""
         task = trio.lowlevel.current_task()
         self._parked.add(task)
         self.moved()
         try:
-            await trio.sleep_forever()
+            await self._services.body_cancelled.wait()
+            await trio.lowlevel.checkpoint()
         finally:
             self._parked.discard(task)
-        raise AssertionError

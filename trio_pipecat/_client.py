@@ -1,14 +1,17 @@
 """The front door: `open_session` for one session, `PipecatClient` for several alike."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Unpack, final
+from typing import Final, Unpack, final
 
 from ._errors import InvalidParamsError
 from ._options import SessionKeywords, check_options
-from ._params import StartedBot
+from ._params import ConnectParams, StartedBot
 from ._session import Session, run_session
 from ._targets import Target, make_plan
 from ._urls import redact
+
+#: The keywords that say where to start a bot, and how. The headers are the start request's.
+_WAYS_TO_A_BOT: Final = {"endpoint", "ws_url", "webrtc_url", "request_data", "base_url", "headers"}
 
 
 def open_session(
@@ -63,18 +66,29 @@ class PipecatClient:
         return f"<PipecatClient {target!r} {self._options!r}>"
 
     def open_session(
-        self, **changes: Unpack[SessionKeywords]
+        self, target: StartedBot | ConnectParams | None = None, **changes: Unpack[SessionKeywords]
     ) -> AbstractAsyncContextManager[Session]:
         """Open a session with this client's parameters, some of them changed for this one.
+
+        Args:
+            target: a bot that `start_bot` has started, instead of the client's own address.
+            **changes: keywords of `open_session`, for this session only.
 
         Raises:
             InvalidParamsError: at once, if the changes can't work.
         """
-        options = check_options({**self._keywords, **changes})
-        return run_session(make_plan(self._target, options), options)
+        if target is None:
+            options = check_options({**self._keywords, **changes})
+            return run_session(make_plan(self._target, options), options)
+        # What led to a bot is not needed any more; everything else goes for this one too.
+        kept = {key: value for key, value in self._keywords.items() if key not in _WAYS_TO_A_BOT}
+        options = check_options({**kept, **changes})
+        return run_session(make_plan(target, options), options)
 
     async def start_bot(self) -> StartedBot:
-        """Start a bot and return what it takes to connect to it; then ``open_session(started)``.
+        """Start a bot and return what it takes to connect to it.
+
+        Then ``client.open_session(started)``.
 
         Raises:
             InvalidParamsError: this client has no endpoint to start a bot at.

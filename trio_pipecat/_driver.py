@@ -33,6 +33,7 @@ from ._errors import (
     ConnectionLostError,
     FatalBotError,
     InternalError,
+    InvalidParamsError,
     MessageTooLargeError,
     PipecatError,
     ProtocolError,
@@ -40,6 +41,7 @@ from ._errors import (
     SlowReaderError,
     StartBotError,
     TransportStartError,
+    UnsupportedFeatureError,
 )
 from ._events import (
     AudioStarted,
@@ -123,14 +125,18 @@ class Driver(StreamOwner):
 
     async def run(self) -> None:
         """Hold the session, from its start to its end; then see the body off."""
-        with self._link_scope:
-            try:
-                ending = await self._converse()
-            except Exception as error:
-                ending = self._failure(error)
-            self._ending = self._ending or ending
-        if self._finish():
-            await self.block.see_off(self._streams, self.options.disconnect_timeout)
+        try:
+            with self._link_scope:
+                try:
+                    ending = await self._converse()
+                except Exception as error:
+                    ending = self._failure(error)
+                self._ending = self._ending or ending
+        finally:
+            # Even Ctrl-C, which Python may raise right here, must not leave anybody waiting.
+            body_must_end = self._finish()
+        if body_must_end:
+            await self.block.see_off()
 
     async def _converse(self) -> Ending:
         if self.plan.start is not None:
@@ -140,6 +146,10 @@ class Driver(StreamOwner):
             self._enter(State.AUTHENTICATED)
             answer = without_secrets(self.started.answer)
             self.emit(BotStarted(answer=answer, at=trio.current_time()))
+            # Whoever waited for this goes on before anything is connected. Twice, because trio runs
+            # in any order what can run: after one, they may be next.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
         params = self.params
         if params is None:
             raise StartBotError("the bot was started without an address")
@@ -162,6 +172,8 @@ class Driver(StreamOwner):
     def _failure(self, error: Exception) -> Ending:
         """Say what it means that `_converse` raised: the start failed, or we have a bug."""
         starting = not self.lifecycle.reached(State.CONNECTED)
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # of a connector with a nursery
         if isinstance(error, PipecatError):
             failure: PipecatError = error
         elif isinstance(error, OSError) and starting:  # of a connector that is not ours
@@ -171,7 +183,7 @@ class Driver(StreamOwner):
         if failure is not error:
             failure.__cause__ = error
         first: Side = "bot" if getattr(error, "status", None) is not None else "network"
-        if isinstance(failure, InternalError):
+        if isinstance(failure, InternalError | UnsupportedFeatureError | InvalidParamsError):
             first = "client"
         ready = self.lifecycle.reached(State.READY)
         reason: EndReason = "client" if ready else "startup_failed"
@@ -279,7 +291,7 @@ class Driver(StreamOwner):
             rate, channels = format_
             self.emit(AudioStarted(sample_rate=rate, num_channels=channels, at=now))
         for stream in self._audio_streams:
-            stream.put(chunk)
+            stream._feed(chunk)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, BotMessage):
@@ -312,8 +324,11 @@ class Driver(StreamOwner):
 
     # -- ending --
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the session with an error of the client's own code, which leaves the block."""
+        if self._ending is not None or self.end is not None:
+            self.services.fail(error)
+            return
         self._end(
             Ending(reason="client", first="client", error=lambda end: error, raise_to_waiters=False)
         )
@@ -380,8 +395,8 @@ class Driver(StreamOwner):
             self.emit(BotDisconnected(end=end, at=trio.current_time()))
         self._enter(State.DISCONNECTED)
         self.emit(Disconnected(end=end, at=trio.current_time()))
-        for stream in self._streams():
-            stream.finish()
+        for stream in self.streams():
+            stream._finish()
         cancel = self.options.disconnect_on_bot_disconnect if left_by_bot else end.error is not None
         ends = self.block.end(end, cancel=cancel, raise_to_waiters=ending.raise_to_waiters)
         for waiter in self._waiters:
@@ -404,7 +419,7 @@ class Driver(StreamOwner):
     def emit(self, event: Event) -> None:
         """Give an event to everyone who reads events."""
         for stream in tuple(self._event_streams):
-            stream.put(event)
+            stream._feed(event)
 
     def stream_woke(self) -> None:
         """A reader of events was waiting, and has one now."""
@@ -413,13 +428,14 @@ class Driver(StreamOwner):
     def add_stream(self, stream: EventStream[Any] | AudioStream) -> None:
         """Fill `stream` from now on."""
         if self.end is not None:
-            stream.finish()
+            stream._finish()
         elif isinstance(stream, AudioStream):
             self._audio_streams.append(stream)
         else:
             self._event_streams.append(stream)
 
-    def _streams(self) -> Iterator[Stream[Any]]:
+    def streams(self) -> Iterator[Stream[Any]]:
+        """Return every stream that is open."""
         return chain(self._event_streams, self._audio_streams)
 
     def stream_moved(self) -> None:
@@ -432,9 +448,9 @@ class Driver(StreamOwner):
 
     def stream_overflowed(self, stream: Stream[Any], limit: int) -> bool:
         """A reader let its stream run full. Return whether there is anything left to end."""
-        if self.end is not None:
+        if self._ending is not None or self.end is not None:
             return False
-        name = stream.describe()
+        name = stream._describe()
         self._end(
             Ending(
                 reason="client",
@@ -469,6 +485,12 @@ class Driver(StreamOwner):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.link_broke()
         return outgoing.id
+
+    async def send_when_ready(self, encode: Callable[[], Outgoing]) -> str:
+        """Send what `encode` makes, as soon as the bot is ready."""
+        while self.state is not State.READY and not self.finished.is_set():
+            await self.changed.park()
+        return await self.send(encode)
 
     async def open_link(self) -> Transport:
         """Return the link that may be sent on.

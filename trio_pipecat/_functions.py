@@ -1,11 +1,13 @@
 """Functions of the bot's LLM that the client answers: each call is a task of the session."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias
+from contextlib import suppress
+from typing import Final, Protocol, TypeAlias, cast
 
 import trio
 
-from ._errors import PipecatError, SessionEndedError
+from ._errors import SessionEndedError
 from ._events import FunctionCallUnanswerable
 from ._messages import (
     Event,
@@ -15,10 +17,17 @@ from ._messages import (
 )
 from ._protocol import ClientProtocol, FunctionCall, Outgoing
 from ._service import Services
+from ._state import SessionEnd
 from ._wire import Json
 
 #: What answers a function call: an object, a string, or nothing (an empty object).
 FunctionHandler: TypeAlias = Callable[[FunctionCall], Awaitable[Mapping[str, Json] | str | None]]
+
+
+#: How many calls are remembered, so that one that is announced again is not answered again.
+_REMEMBERED: Final = 256
+#: How long a bot may take to be told that a function failed, in seconds.
+_REFUSAL_SECONDS: Final = 1
 
 
 class Caller(Protocol):
@@ -26,15 +35,16 @@ class Caller(Protocol):
 
     protocol: ClientProtocol
     services: Services
+    end: SessionEnd | None
 
     def emit(self, event: Event) -> None:
         """Give an event to everyone who reads events."""
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the session with this error."""
 
-    async def send(self, encode: Callable[[], Outgoing]) -> str:
-        """Send what `encode` makes."""
+    async def send_when_ready(self, encode: Callable[[], Outgoing]) -> str:
+        """Send what `encode` makes, as soon as the bot is ready."""
         ...
 
 
@@ -45,6 +55,8 @@ class FunctionCalls:
         self.handlers: dict[str, FunctionHandler] = {}
         self._caller = caller
         self._running: dict[str, trio.CancelScope] = {}
+        self._answered: deque[str] = deque(maxlen=_REMEMBERED)
+        self._closed = False
 
     def notice(self, event: Event) -> None:
         """Start the handler of a call, or cancel it, if that is what the event is about."""
@@ -64,7 +76,8 @@ class FunctionCalls:
                 pass
 
     def cancel_all(self) -> None:
-        """Cancel every handler that runs."""
+        """Cancel every handler that runs, and start none any more."""
+        self._closed = True
         for scope in self._running.values():
             scope.cancel()
 
@@ -72,39 +85,73 @@ class FunctionCalls:
         call = self._caller.protocol.calls.get(id_)
         handler = None if call is None else self.handlers.get(call.function_name)
         # A bot may announce one call twice: in progress, and by the deprecated message.
-        if call is None or handler is None or id_ in self._running:
+        if call is None or handler is None or id_ in self._answered or self._closed:
             return
-        self._running[id_] = trio.CancelScope()
+        self._answered.append(id_)
+        scope = self._running[id_] = trio.CancelScope()
         self._caller.services.start(
             self._answer,
             call,
             handler,
+            scope,
             name=f"trio_pipecat: function {call.function_name}",
             outlive=False,
         )
 
-    async def _answer(self, call: FunctionCall, handler: FunctionHandler) -> None:
-        scope = self._running[call.tool_call_id]
-        caller = self._caller
+    async def _answer(
+        self, call: FunctionCall, handler: FunctionHandler, scope: trio.CancelScope
+    ) -> None:
+        failure: BaseException | None = None
         try:
             with scope:
                 try:
-                    result = await handler(call)
-                    await caller.send(
-                        lambda: caller.protocol.function_result(
-                            call, {} if result is None else result
-                        )
-                    )
-                except SessionEndedError:
-                    return
+                    result = await _run(call, handler)
+                    await self._send_result(call, {} if result is None else result)
                 except Exception as error:
-                    # Its text may say what only this side should know.
-                    refusal = {"error": f"the function failed: {type(error).__name__}"}
-                    try:
-                        await caller.send(lambda: caller.protocol.function_result(call, refusal))
-                    except PipecatError:
-                        pass
-                    caller.fail(error)
+                    failure = self._unless_over(error)
+                except BaseExceptionGroup as group:  # of a nursery in the handler
+                    cancelled, failed = group.split(trio.Cancelled)
+                    failure = self._unless_over(failed)
+                    if cancelled is not None:
+                        raise cancelled from None
         finally:
             if self._running.get(call.tool_call_id) is scope:
                 del self._running[call.tool_call_id]
+            if failure is not None:
+                await self._refuse(call, failure, wanted=not scope.cancel_called)
+
+    def _unless_over(self, error: BaseException | None) -> BaseException | None:
+        """Return what the handler raised, unless that is no more than the end of its session."""
+        if self._caller.end is None:
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(SessionEndedError)[1]
+        return None if isinstance(error, SessionEndedError) else error
+
+    async def _refuse(self, call: FunctionCall, failure: BaseException, *, wanted: bool) -> None:
+        """Tell the bot that there is no result, and end the session with the failure."""
+        caller = self._caller
+        try:
+            if wanted:
+                # Its text may say what only this side should know.
+                refusal = {"error": f"the function failed: {type(failure).__name__}"}
+                with trio.move_on_after(_REFUSAL_SECONDS, shield=True):
+                    await self._send_result(call, refusal)
+        finally:
+            caller.fail(failure)
+
+    async def _send_result(self, call: FunctionCall, result: Mapping[str, Json] | str) -> None:
+        caller = self._caller
+        # Not even the end of the session is an error here: then nobody wants a result any more.
+        with suppress(SessionEndedError):
+            await caller.send_when_ready(lambda: caller.protocol.function_result(call, result))
+
+
+async def _run(call: FunctionCall, handler: FunctionHandler) -> Mapping[str, Json] | str | None:
+    answering: object = trio.lowlevel.disable_ki_protection(handler)(call)
+    if not isinstance(answering, Awaitable):
+        kind = type(answering).__name__
+        raise TypeError(
+            f"the handler of {call.function_name!r} is no async function: it returned {kind}"
+        )
+    return cast("Mapping[str, Json] | str | None", await answering)

@@ -41,6 +41,8 @@ class Lifecycle:
     def __init__(self) -> None:
         self.events = StateEvents()
         self.history: list[tuple[State, float]] = []
+        #: The events are in users' hands, and can be set there.
+        self._reached: set[State] = set()
         self._note(State.IDLE)
 
     @property
@@ -62,9 +64,10 @@ class Lifecycle:
 
     def reached(self, state: State) -> bool:
         """Has the session reached `state`, or passed it by?"""
-        return self.events.of(state).is_set()
+        return state in self._reached
 
     def _note(self, state: State) -> None:
         self.history.append((state, trio.current_time()))
         for reached in reached_by(state):
+            self._reached.add(reached)
             self.events.of(reached).set()

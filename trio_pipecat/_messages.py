@@ -60,8 +60,8 @@ class Command:
     TYPE: ClassVar[str] = ""
 
 
-E = TypeVar("E", bound=BotMessage)
-C = TypeVar("C", bound=Command)
+_E = TypeVar("_E", bound=BotMessage)
+_C = TypeVar("_C", bound=Command)
 
 #: Wire type to class.
 EVENT_TYPES: Final[dict[str, type[BotMessage]]] = {}
@@ -69,8 +69,8 @@ COMMAND_TYPES: Final[dict[str, type[Command]]] = {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(attrs.field,))
-def _event(type_: str) -> Callable[[type[E]], type[E]]:
-    def decorate(cls: type[E]) -> type[E]:
+def _event(type_: str) -> Callable[[type[_E]], type[_E]]:
+    def decorate(cls: type[_E]) -> type[_E]:
         cls = record(cls)
         cls.TYPE = type_
         EVENT_TYPES[type_] = cls
@@ -80,8 +80,8 @@ def _event(type_: str) -> Callable[[type[E]], type[E]]:
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(attrs.field,))
-def _command(type_: str) -> Callable[[type[C]], type[C]]:
-    def decorate(cls: type[C]) -> type[C]:
+def _command(type_: str) -> Callable[[type[_C]], type[_C]]:
+    def decorate(cls: type[_C]) -> type[_C]:
         cls = record(cls)
         cls.TYPE = type_
         COMMAND_TYPES[type_] = cls

@@ -3,14 +3,16 @@
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ssl import SSLContext
+from types import NoneType
 from typing import Any, Final, TypedDict, get_args
 
 import attrs
 
+from ._codec import encode_command
 from ._errors import InvalidParamsError
-from ._messages import AboutClient
+from ._messages import RTVI_VERSION, AboutClient, ClientReady
 from ._params import TokenPlace, show_url
 from ._version import __version__
 from ._wire import Json
@@ -50,7 +52,7 @@ class SessionKeywords(TypedDict, total=False):
     allow_insecure_token: bool
     #: STUN and TURN servers, as the start answer's ``iceServers``.
     ice_servers: Sequence[Json] | None
-    #: What the client says of itself in ``client-ready``.
+    #: What the client says of itself in ``client-ready``: an `AboutClient`.
     about: AboutClient
     #: End the block when the bot leaves, fails, or its link is lost.
     disconnect_on_bot_disconnect: bool
@@ -62,15 +64,17 @@ class SessionKeywords(TypedDict, total=False):
     ready_timeout: float
     #: The grace of a goodbye, and of a body that is still reading when the bot has left.
     disconnect_timeout: float
-    #: How often the link is tested, and how long the answer may take.
+    #: How often the link is tested with a ping.
     ping_interval: float
+    #: How long the answer to a ping may take.
     ping_timeout: float
     #: How many unread events one stream holds before its reader is declared too slow.
     event_buffer: int
     #: How many seconds of unread audio are kept.
     audio_buffer: float
-    #: The largest message that is sent, and that is accepted.
+    #: The largest message that is sent.
     max_message_size: int
+    #: The largest message that is accepted.
     max_receive_size: int
 
 
@@ -107,10 +111,8 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise InvalidParamsError(f"the header {name} is HTTP's own business")
         if any(_is_control(character) and character != "\t" for character in value):
             raise InvalidParamsError(f"the header {name} holds a line break or control character")
-        try:
-            value.encode("latin-1")
-        except UnicodeEncodeError:
-            raise InvalidParamsError(f"the header {name} is not Latin-1 text") from None
+        if any(ord(character) > 255 for character in value):
+            raise InvalidParamsError(f"the header {name} is not Latin-1 text")
         checked[name] = value.strip()
     return checked
 
@@ -141,6 +143,27 @@ def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return check_headers({} if headers is None else headers)
 
 
+def _check_type(*types: type) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
+    names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
+
+    def check(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if not isinstance(value, types):
+            raise InvalidParamsError(f"{attribute.name} is {names}, not {type(value).__name__}")
+
+    return check
+
+
+def _finite(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    check_seconds(attribute.name, value)
+    if value == float("inf"):
+        raise InvalidParamsError(f"{attribute.name} can't be endless: it is shielded")
+
+
+def _ice_servers(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
+        raise InvalidParamsError("ice_servers is a list")
+
+
 def _positive(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
     check_seconds(attribute.name, value)
 
@@ -159,6 +182,15 @@ def _printable(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> N
         return
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
         raise InvalidParamsError(f"{attribute.name} is a string of printable ASCII characters")
+
+
+def _about(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, AboutClient):
+        raise InvalidParamsError(f"about is an AboutClient, not {type(value).__name__}")
+    try:
+        encode_command(ClientReady(version=RTVI_VERSION, about=value), "")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParamsError(f"about can't be sent: {error}") from None
 
 
 def _transport(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -187,17 +219,21 @@ class SessionOptions:
     )
     transport: str | Connector | None = attrs.field(default=None, validator=_transport)
     base_url: str | None = attrs.field(default=None, repr=show_url)
-    ssl_context: SSLContext | None = attrs.field(default=None, repr=False)
+    ssl_context: SSLContext | None = attrs.field(
+        default=None, validator=_check_type(SSLContext, NoneType), repr=False
+    )
     origin: str | None = attrs.field(default=None, validator=_printable)
     token_in: TokenPlace = attrs.field(default="header", validator=_token_place)
-    allow_insecure_token: bool = False
-    ice_servers: Sequence[Json] | None = attrs.field(default=None, repr=False)
-    about: AboutClient = attrs.field(factory=about_this_client)
-    disconnect_on_bot_disconnect: bool = True
+    allow_insecure_token: bool = attrs.field(default=False, validator=_check_type(bool))
+    ice_servers: Sequence[Json] | None = attrs.field(
+        default=None, validator=_ice_servers, repr=False
+    )
+    about: AboutClient = attrs.field(factory=about_this_client, validator=_about)
+    disconnect_on_bot_disconnect: bool = attrs.field(default=True, validator=_check_type(bool))
     start_timeout: float = attrs.field(default=30, validator=_positive)
     connect_timeout: float = attrs.field(default=15, validator=_positive)
     ready_timeout: float = attrs.field(default=30, validator=_positive)
-    disconnect_timeout: float = attrs.field(default=3, validator=_positive)
+    disconnect_timeout: float = attrs.field(default=3, validator=_finite)
     ping_interval: float = attrs.field(default=20, validator=_positive)
     ping_timeout: float = attrs.field(default=20, validator=_positive)
     event_buffer: int = attrs.field(default=16_384, validator=_whole)

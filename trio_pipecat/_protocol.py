@@ -24,6 +24,7 @@ from ._messages import (
     Answer,
     BotInterrupted,
     BotReady,
+    BotStartedSpeaking,
     ClientMessage,
     ClientReady,
     Command,
@@ -48,7 +49,7 @@ _SINCE: Final[Mapping[str, tuple[int, int]]] = {
     "send-file": (2, 2),
 }
 #: Before this, a ``dtmf`` message carried one key, as ``button``.
-_DTMF_LIST_SINCE: Final = (2, 1)
+_DTMF_LIST_SINCE: Final = (2, 1, 0)
 
 # The numbers are bounded because int() refuses those of thousands of digits.
 _VERSION: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
@@ -118,6 +119,8 @@ class ClientProtocol:
         self._counter = itertools.count(1)
         self._hello_id = ""
         self._requests: dict[str, Callable[[Answer], None]] = {}
+        #: How many interruptions were told by the wire's signal, and not yet by a message.
+        self._signalled = 0
 
     # -- what to send --
 
@@ -134,18 +137,21 @@ class ClientProtocol:
             UnsupportedFeatureError: this bot's protocol does not have it.
             ValueError: it holds what JSON can't carry.
         """
-        effective = self.versions.effective
-        if effective is not None:
-            since = _SINCE.get(command.TYPE, (0, 0))
-            if effective[:2] < since:
-                raise UnsupportedFeatureError(
-                    command.TYPE, f"RTVI {since[0]}.{since[1]}, this bot speaks {self.versions.bot}"
-                )
-            # Without a single key it goes out as it is: any bot refuses it.
-            if isinstance(command, Dtmf) and command.buttons and effective[:2] < _DTMF_LIST_SINCE:
-                return self._send_data(Dtmf.TYPE, [{"button": key} for key in command.buttons])
+        self.check_supported(command.TYPE)
+        speaks = self.versions.effective or _OURS
+        # Without a single key it goes out as it is: any bot refuses it.
+        if isinstance(command, Dtmf) and command.buttons and speaks < _DTMF_LIST_SINCE:
+            return self._send_data(Dtmf.TYPE, [{"button": key} for key in command.buttons])
         id_ = self._new_id(command.TYPE)
         return Outgoing(id=id_, texts=(encode_command(command, id_),))
+
+    def check_supported(self, type_: str) -> None:
+        """Raise `UnsupportedFeatureError` if this bot's protocol has no message of this type."""
+        effective, since = self.versions.effective, _SINCE.get(type_, (0, 0))
+        if effective is not None and effective[:2] < since:
+            raise UnsupportedFeatureError(
+                type_, f"RTVI {since[0]}.{since[1]}, this bot speaks {self.versions.bot}"
+            )
 
     def send_raw(self, type_: str, data: Json) -> Outgoing:
         """Encode a message of any type, unchecked.
@@ -165,9 +171,11 @@ class ClientProtocol:
         self._requests[outgoing.id] = on_answer
         return outgoing
 
-    def forget_request(self, id_: str) -> None:
+    def forget_request(self, on_answer: Callable[[Answer], None]) -> None:
         """Nobody waits for this answer any more."""
-        self._requests.pop(id_, None)
+        for id_, waiting in tuple(self._requests.items()):
+            if waiting == on_answer:
+                del self._requests[id_]
 
     def function_result(self, call: FunctionCall, result: Mapping[str, Json] | str) -> Outgoing:
         """Encode the result of a function call, and close the call.
@@ -221,6 +229,11 @@ class ClientProtocol:
                 self._open_call(event.tool_call_id, event.function_name, event.args)
             case LlmFunctionCallStopped():
                 self.calls.pop(event.tool_call_id, None)
+            case BotInterrupted() if self._signalled:
+                self._signalled -= 1
+                return []
+            case BotStartedSpeaking():
+                self._signalled = 0
             case _:
                 pass
         return [event]
@@ -228,11 +241,11 @@ class ClientProtocol:
     def receive_interruption(self, *, at: float) -> list[Event]:
         """Say what the wire's own interruption signal means, on links that have one.
 
-        Bots of RTVI 2 say ``bot-interrupted`` as well, so it is an event only for older ones.
+        Most bots of RTVI 2 say ``bot-interrupted`` as well, a moment later: no second event. Older
+        ones, and those that do not report their speaking, have only the signal.
         """
-        effective = self.versions.effective
-        old = effective is not None and effective[0] < 2
-        return [BotInterrupted(at=at)] if old else []
+        self._signalled += 1
+        return [BotInterrupted(at=at)]
 
     def _receive_ready(self, event: BotReady) -> list[Event]:
         if event.id not in (self._hello_id, ""):

@@ -37,6 +37,8 @@ class Services:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.body = trio.CancelScope()
+        #: Set when the body was cancelled from here.
+        self.body_cancelled = trio.Event()
         self.nursery = nursery
         #: What leaves the block if the body has nothing better. None: nothing has failed.
         self.failure: BaseException | None = None
@@ -60,7 +62,12 @@ class Services:
         """Record `error` as what leaves the block, unless an earlier one is there; end the body."""
         if self.failure is None or _exit_in(error):
             self.failure = error
+        self.cancel_body()
+
+    def cancel_body(self) -> None:
+        """End the body; its farewell follows."""
         self.body.cancel()
+        self.body_cancelled.set()
 
     def stop(self) -> None:
         """Cancel every service, those that were not yet running too."""
@@ -68,6 +75,9 @@ class Services:
         for scope in self._scopes:
             scope.cancel()
 
+    # Ctrl-C strikes whoever runs, and must not strike what the goodbye needs. trio then delivers it
+    # to the main task.
+    @trio.lowlevel.enable_ki_protection
     async def _serve(
         self, service: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts], outlive: bool
     ) -> None:

@@ -5,13 +5,18 @@ import os
 import warnings
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, final, overload
+from typing import Any, TypeVar, cast, final, overload
 
 import trio
 
 from ._block import Block
 from ._driver import Driver
-from ._errors import RequestError, RequestTimeoutError, UnsupportedFeatureError
+from ._errors import (
+    MessageTooLargeError,
+    RequestError,
+    RequestTimeoutError,
+    UnsupportedFeatureError,
+)
 from ._functions import FunctionHandler
 from ._lifecycle import StateEvents
 from ._messages import (
@@ -44,7 +49,6 @@ from ._streams import AudioStream, EventStream, StreamReader
 from ._targets import Plan
 from ._urls import origin
 from ._wire import Json, from_json
-from .audio import AudioChunk
 from .audio._chunk import check_format
 
 E = TypeVar("E", bound=Event)
@@ -127,19 +131,20 @@ class Session:
         driver = self._driver
         await trio.lowlevel.checkpoint()
         with driver.block.waiting():
-            while self.bot is None:
+            while not driver.lifecycle.reached(State.READY):
                 if driver.finished.is_set():
                     await driver.block.tell(itself=True)
                 await driver.changed.park()
-        return self.bot
+        return cast(BotReady, self.bot)
 
     async def wait_for(self, state: State) -> None:
         """Wait until the session has reached `state`, or passed it by. Cancelling is safe.
 
         Raises:
             SessionEndedError: the session ended before.
+            ValueError: there is no such state.
         """
-        driver = self._driver
+        driver, state = self._driver, State(state)
         await trio.lowlevel.checkpoint()
         while not driver.lifecycle.reached(state):
             if driver.finished.is_set():
@@ -183,6 +188,7 @@ class Session:
         misses nothing. `name` is what an error calls the stream if it is read too slowly.
         """
         driver = self._driver
+        _check_types(types)
         if name is None:
             name = f"subscribe({', '.join(cls.__name__ for cls in types)})"
         stream = EventStream(driver, name, types, driver.options.event_buffer)
@@ -203,10 +209,11 @@ class Session:
             SessionEndedError: the session ended, and it did not come.
         """
         driver = self._driver
+        _check_types(types)
         stream: EventStream[E] = EventStream(
             driver, "wait_event", types, driver.options.event_buffer
         )
-        stream.for_one_event = True
+        stream._for_one_event = True
         driver.add_stream(stream)
         with stream, driver.block.waiting():
             while True:
@@ -237,7 +244,9 @@ class Session:
         self._driver.add_stream(stream)
         return stream
 
-    async def send_audio(self, pcm: bytes, *, sample_rate: int, num_channels: int = 1) -> None:
+    async def send_audio(
+        self, pcm: bytes | bytearray | memoryview, *, sample_rate: int, num_channels: int = 1
+    ) -> None:
         """Send sound of the user now: signed 16-bit little-endian samples, channels interleaved.
 
         Bots do not announce the rate they listen at; Pipecat's default is 16000, mono, and a
@@ -246,12 +255,11 @@ class Session:
         more than 64 KiB is not sent.
 
         Raises:
-            ValueError: this can't be sound.
+            TypeError, ValueError: this can't be sound.
         """
-        check_format(pcm, sample_rate, num_channels)
+        chunk = check_format(pcm, sample_rate, num_channels)
         driver = self._driver
         link = await driver.open_link()
-        chunk = AudioChunk(pcm, sample_rate, num_channels)
         with driver.block.waiting():
             try:
                 for part in chunk.split(_MAX_AUDIO_FRAME):
@@ -319,7 +327,6 @@ class Session:
         driver = self._driver
         answered = driver.add_waiter()
         answers: list[Answer] = []
-        id_ = ""
 
         def on_answer(answer: Answer) -> None:
             answers.append(answer)
@@ -328,13 +335,13 @@ class Session:
         try:
             with driver.block.waiting():
                 with trio.move_on_after(timeout) as deadline:
-                    id_ = await driver.send(lambda: driver.protocol.request(t, d, on_answer))
+                    await driver.send(lambda: driver.protocol.request(t, d, on_answer))
                     await answered.wait()
-                if not answers and not deadline.cancelled_caught:
+                if not answers and (driver.end is not None or not deadline.cancelled_caught):
                     await driver.link_broke()
         finally:
             driver.remove_waiter(answered)
-            driver.protocol.forget_request(id_)
+            driver.protocol.forget_request(on_answer)
         match answers:
             case [ServerResponse() as response]:
                 return response.d
@@ -374,12 +381,14 @@ class Session:
             MessageTooLargeError: the file is too large to go inside the message.
             OSError: the path can't be read.
         """
-        await self._driver.open_link()
+        link = await self._driver.open_link()
         if not isinstance(file, File):
+            # What this bot can't take is not read, and not uploaded, first.
+            self._driver.protocol.check_supported(SendFile.TYPE)
             if self._upload_url is not None:
                 file = await self.upload_file(file)
             else:
-                file = await _inline(file)
+                file = await _inline(file, link.max_message_size)
         return await self._send(
             SendFile(
                 content=content,
@@ -402,6 +411,7 @@ class Session:
             UploadError: the server refused.
             OSError: the path can't be read.
         """
+        await self._driver.open_link()
         url = self._upload_url
         if url is None:
             raise UnsupportedFeatureError("uploading a file", "a start answer with fileUploadUrl")
@@ -475,6 +485,8 @@ class Session:
         as `FunctionCallUnanswerable`.
         """
         handlers = self._driver.functions.handlers
+        if not (handler is None or callable(handler)):
+            raise TypeError(f"a handler is an async function, not {handler!r}")
         if handler is None:
             handlers.pop(name, None)
         else:
@@ -504,18 +516,29 @@ def run_session(plan: Plan, options: SessionOptions) -> AbstractAsyncContextMana
 
 @asynccontextmanager
 async def _run_session(plan: Plan, options: SessionOptions) -> AsyncGenerator[Session, None]:
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("a session needs trio: run this with trio.run, not with asyncio.run")
     driver = Driver(plan, options)
     try:
         async with open_services(driver.farewell, grace=options.disconnect_timeout) as services:
             driver.services = services
-            driver.block = Block(services)
+            driver.block = Block(services, driver.streams, options.disconnect_timeout)
             services.start(driver.run, name="trio_pipecat: session")
             yield Session(driver)
     finally:
         driver.finish_abandoned()
 
 
-async def _inline(path: "os.PathLike[str]") -> File:
+def _check_types(types: tuple[Any, ...]) -> None:
+    for kind in types:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise TypeError(f"expected classes of events, such as BotOutput, not {kind!r}")
+
+
+async def _inline(path: "os.PathLike[str]", limit: int) -> File:
+    size = (await trio.Path(path).stat()).st_size
+    if size > limit:  # as base64 it is larger still
+        raise MessageTooLargeError(size, limit)
     content = await trio.Path(path).read_bytes()
     return File(
         format=_guess_format(path),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import trio
 
@@ -148,7 +149,10 @@ def _start_request(request_data: Mapping[str, Json] | None, transport: str) -> b
 
 def _explain(post: "Post", got: "Answer") -> str:
     """Return what a server says of its refusal."""
-    return post.show(_read_error(got.content)) or got.reason
+    said = post.show(_read_error(got.content)) or got.reason
+    if got.status in (404, 405) and urlsplit(post.url).path in ("", "/"):
+        said += "; Pipecat's start endpoint is /start"
+    return said
 
 
 def _parse(content: bytes) -> Json:

@@ -6,11 +6,12 @@ event stream calls `overflow`, which ends the session and names the reader; an a
 what is oldest and counts it.
 
 A stream knows whether somebody is reading it: an iterator is a reader until it is garbage (when
-the ``async for`` is left, on CPython at once), a call of `receive` makes a reader of the stream
-itself. The session asks, because a body with something unread may finish reading before it is
-cancelled, and audio that nobody reads is not kept.
+the ``async for`` is left, on CPython at once), a task that called `receive` until it is over. The
+session asks, because a body with something unread may finish reading before it is cancelled, and
+what nobody reads is not kept, or not counted against anybody.
 """
 
+import inspect
 import weakref
 from collections import deque
 from types import TracebackType
@@ -60,8 +61,9 @@ class StreamReader(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        self.task = trio.lowlevel.current_task()
         try:
-            return await self._stream._next(self.task)
+            return await self._stream._next()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
@@ -76,11 +78,12 @@ class Stream(Generic[T]):
     def __init__(self, owner: StreamOwner, name: str) -> None:
         self.name = name
         #: Its reader waits for one event, as for a result: at the end it is told, not parked.
-        self.for_one_event = False
+        self._for_one_event = False
         self._owner = owner
         self._buffer: deque[T] = deque()
         self._readers: set[weakref.ref[StreamReader[T]]] = set()
         self._direct_reader: trio.lowlevel.Task | None = None
+        self._trio_token = trio.lowlevel.current_trio_token()
         self._waiting = trio.lowlevel.ParkingLot()
         self._over = False
         self._closed = False
@@ -109,7 +112,7 @@ class Stream(Generic[T]):
         """
         self._direct_reader = trio.lowlevel.current_task()
         self._on_read()
-        return await self._next(self._direct_reader)
+        return await self._next()
 
     def receive_nowait(self) -> T:
         """Return the next item if there is one.
@@ -151,28 +154,32 @@ class Stream(Generic[T]):
 
     # -- for the session --
 
-    def readers(self) -> set[trio.lowlevel.Task]:
+    def _reading_tasks(self) -> set[trio.lowlevel.Task]:
         """Return the tasks that are reading this stream."""
-        tasks = {reader.task for reference in self._readers if (reader := reference()) is not None}
-        if self._direct_reader is not None:
-            tasks.add(self._direct_reader)
-        return tasks
+        readers = [reader for reference in self._readers if (reader := reference()) is not None]
+        tasks = {reader.task for reader in readers} | {self._direct_reader}
+        return {task for task in tasks if task is not None and _is_alive(task)}
 
-    def describe(self) -> str:
+    def _has_readers(self) -> bool:
+        return bool(self._readers) or (
+            self._direct_reader is not None and _is_alive(self._direct_reader)
+        )
+
+    def _describe(self) -> str:
         """Name the stream and who reads it, for an error."""
-        tasks = sorted(task.name for task in self.readers())
+        tasks = sorted(task.name for task in self._reading_tasks())
         return (
             f"{self.name}, read by {', '.join(tasks)}" if tasks else f"{self.name}, read by nobody"
         )
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Nothing more will come."""
         self._over = True
         self._waiting.unpark_all()
 
     # -- inside --
 
-    async def _next(self, task: trio.lowlevel.Task) -> T:
+    async def _next(self) -> T:
         # First the checkpoint, then the item: a reader that was woken goes on in the same step, and
         # what it does next comes before the next event.
         await trio.lowlevel.checkpoint()
@@ -182,7 +189,7 @@ class Stream(Generic[T]):
             if self._buffer:
                 return self._take()
             if self._over:
-                if not self.for_one_event:
+                if not self._for_one_event:
                     self._owner.stream_moved()
                     await self._owner.stream_over()
                 raise trio.EndOfChannel
@@ -190,7 +197,14 @@ class Stream(Generic[T]):
 
     def _reader_left(self, reference: "weakref.ref[StreamReader[T]]") -> None:
         self._readers.discard(reference)
-        self._owner.stream_moved()
+        try:
+            at_home = trio.lowlevel.current_trio_token() is self._trio_token
+        except RuntimeError:
+            at_home = False  # the garbage collector may come by in any thread
+        if at_home:
+            if not self._has_readers():
+                self._on_unread()
+            self._owner.stream_moved()
 
     def _put(self, item: T) -> None:
         self._buffer.append(item)
@@ -210,6 +224,13 @@ class Stream(Generic[T]):
     def _on_read(self) -> None:
         """Somebody began to read."""
 
+    def _on_unread(self) -> None:
+        """Nobody reads any more."""
+
+
+def _is_alive(task: trio.lowlevel.Task) -> bool:
+    return inspect.getcoroutinestate(task.coro) != inspect.CORO_CLOSED
+
 
 @final
 class EventStream(Stream[E]):
@@ -225,7 +246,7 @@ class EventStream(Stream[E]):
         self.limit = limit
         self._types = types
 
-    def put(self, event: Event) -> None:
+    def _feed(self, event: Event) -> None:
         """Add an event, if it is of our types."""
         if self._over or (self._types and not isinstance(event, self._types)):
             return
@@ -239,9 +260,10 @@ class EventStream(Stream[E]):
 class Backlog(Stream[Event]):
     """A session's own stream: every event since the beginning, for a body that begins to read.
 
-    A body need not: until it has begun, what is over `limit` is skipped from the old end, and a
-    body that begins after all is told by `EventsSkipped`. From then on nothing is dropped, and what
-    had piled up before does not count against the limit.
+    A body need not: while nobody reads, what is over `limit` is skipped from the old end, and
+    whoever begins after all is told by `EventsSkipped`. From then on nothing is dropped, and what
+    had piled up before does not count against the limit. A body that has left its loop no longer
+    reads.
     """
 
     def __init__(self, owner: StreamOwner, limit: int) -> None:
@@ -252,14 +274,15 @@ class Backlog(Stream[Event]):
         #: How many of the unread were there when the body began.
         self._inherited = 0
 
-    def put(self, event: Event) -> None:
+    def _feed(self, event: Event) -> None:
         """Add an event."""
         if self._over:
             return
         if len(self._buffer) - self._inherited >= self.limit:
             if not self._begun:
-                self._buffer.popleft()
                 self._skipped += 1
+                if isinstance(skipped := self._buffer.popleft(), EventsSkipped):
+                    self._skipped += skipped.count - 1
             elif self._owner.stream_overflowed(self, self.limit):
                 return
         self._put(event)
@@ -272,7 +295,12 @@ class Backlog(Stream[Event]):
             self._buffer.appendleft(
                 EventsSkipped(count=self._skipped, at=self._buffer[0].at if self._buffer else 0)
             )
+            self._skipped = 0
         self._inherited = len(self._buffer)
+
+    def _on_unread(self) -> None:
+        self._begun = False
+        self._inherited = 0
 
     def _take(self) -> Event:
         self._inherited = max(self._inherited - 1, 0)
@@ -301,9 +329,9 @@ class AudioStream(Stream[AudioChunk]):
         """How much audio waits to be read."""
         return self._seconds
 
-    def put(self, chunk: AudioChunk) -> None:
+    def _feed(self, chunk: AudioChunk) -> None:
         """Add a chunk, if anybody reads."""
-        if self._over or not (self._readers or self._direct_reader):
+        if self._over or not self._has_readers():
             return
         self._put(chunk)
         self._seconds += chunk.duration
@@ -317,6 +345,10 @@ class AudioStream(Stream[AudioChunk]):
         self.flushed_seconds += flushed
         self._clear()
         return flushed
+
+    def _on_unread(self) -> None:
+        # Whoever comes later wants to hear what is said then.
+        self._clear()
 
     def _on_woken(self) -> None:
         """Audio is a flow; nobody waits for one chunk and then for the next event."""

@@ -49,7 +49,7 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
     """
     name = options.transport if isinstance(options.transport, str) else None
     connector = None if isinstance(options.transport, str) else options.transport
-    if name is not None and name != "webrtc":
+    if name is not None:
         find_connector(name)
     if options.base_url is not None:
         check_url(options.base_url, "http", "https", "ws", "wss")
@@ -92,7 +92,8 @@ def _sort_address(
     key = {"ws": "ws_url", "wss": "ws_url", "http": "endpoint", "https": "endpoint"}.get(scheme)
     if key is None:
         raise InvalidParamsError(
-            f"expected a ws://, wss://, http://, https:// or sim: address, not {redact(target)!r}"
+            f"expected a ws://, wss://, http://, https:// or sim: address, not {redact(target)!r}; "
+            "a bot on this machine is http://localhost:7860/start"
         )
     if getattr(options, key) is not None:
         raise InvalidParamsError(f"the first argument and {key} were given; one of them, please")
@@ -120,11 +121,16 @@ def _direct(options: SessionOptions, transport: str | None) -> ConnectParams:
     if options.ws_url is not None:
         check_url(options.ws_url, "ws", "wss")
         found = "websocket"
+        for key in ("request_data", "base_url", "ice_servers"):
+            if getattr(options, key) is not None and options.transport is None:
+                raise InvalidParamsError(f"{key} has no use with ws_url: nothing is started")
     elif options.webrtc_url is not None:
         check_url(options.webrtc_url, "http", "https")
         found = "webrtc"
     else:
         found = "custom"
+    if transport is not None and transport != found:
+        raise InvalidParamsError(f"transport {transport!r} does not fit a {found} address")
     return ConnectParams(
         transport=transport or found,
         ws_url=options.ws_url,

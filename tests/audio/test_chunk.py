@@ -114,16 +114,19 @@ def test_pieces_are_the_whole(pcm, channels, max_bytes):
 )
 def test_sound_has_whole_frames(pcm, rate, channels):
     """A positive rate, a positive number of channels and whole frames can be sound."""
-    assert check_format(pcm, rate, channels) is None
+    for kind in (bytes, bytearray, memoryview):
+        chunk = check_format(kind(pcm), rate, channels)
+        assert AudioChunk(pcm, rate, channels) == chunk
+        assert bytes is type(chunk.pcm)
 
 
 @pytest.mark.parametrize(
     ("pcm", "rate", "channels", "reason"),
     [
-        (b"", 0, 1, "a sample rate is positive, not 0"),
-        (b"", -8_000, 1, "a sample rate is positive, not -8000"),
-        (b"", 16_000, 0, "a number of channels is positive, not 0"),
-        (b"", 16_000, -1, "a number of channels is positive, not -1"),
+        (b"", 0, 1, "a sample rate is positive, and less than 2**32, not 0"),
+        (b"", -8_000, 1, "a sample rate is positive, and less than 2**32, not -8000"),
+        (b"", 16_000, 0, "a number of channels is positive, and less than 2**32, not 0"),
+        (b"", 16_000, -1, "a number of channels is positive, and less than 2**32, not -1"),
         (bytes(3), 16_000, 1, "3 bytes are no whole number of 16-bit samples in 1 channel(s)"),
         (bytes(6), 16_000, 2, "6 bytes are no whole number of 16-bit samples in 2 channel(s)"),
     ],
@@ -131,5 +134,21 @@ def test_sound_has_whole_frames(pcm, rate, channels):
 def test_what_can_not_be_sound_is_refused(pcm, rate, channels, reason):
     """Any other format is refused, with what is wrong about it."""
     with pytest.raises(ValueError) as refused:
+        check_format(pcm, rate, channels)
+    assert reason == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("pcm", "rate", "channels", "reason"),
+    [
+        ("abcd", 16_000, 1, "sound is bytes, not str"),
+        ([1, 2], 16_000, 1, "sound is bytes, not list"),
+        (b"", 16_000.0, 1, "a sample rate is an integer, not 16000.0"),
+        (b"", 16_000, True, "a number of channels is an integer, not True"),
+    ],
+)
+def test_what_is_no_sound_at_all_is_refused(pcm, rate, channels, reason):
+    """Before anything is sent, on every wire alike."""
+    with pytest.raises(TypeError) as refused:
         check_format(pcm, rate, channels)
     assert reason == str(refused.value)

@@ -66,8 +66,8 @@ async def test_user_is_a_turn_of_speech(autojump_clock: MockClock) -> None:
                 if isinstance(event, tp.BotStoppedSpeaking):
                     break
     assert [
-        tp.UserStartedSpeaking,
         tp.BotInterrupted,
+        tp.UserStartedSpeaking,
         tp.UserInput,
         tp.UserTranscription,
         tp.UserStoppedSpeaking,

@@ -278,7 +278,9 @@ def test_events_prints_lines_of_json() -> None:
     assert {"event": "StateChanged", "state": "authenticating", "previous": "idle"} == {
         key: value for key, value in lines[0].items() if key != "at"
     }
-    assert "BotStoppedSpeaking" == lines[-1]["event"]
+    names = [line["event"] for line in lines]
+    assert "BotStoppedSpeaking" in names
+    assert ["StateChanged", "Disconnected"] == names[-2:]
     outputs = [line["message"]["data"] for line in lines if line["event"] == "BotOutput"]
     assert {"You said: one"} == {output["text"] for output in outputs}
     times = [line["at"] for line in lines]
@@ -348,3 +350,72 @@ def test_a_signal_hangs_up_properly(number: signal.Signals) -> None:
         assert 130 == process.wait(20)
         process.stdout.close()
     assert "gone (the client closed with 1000)" in served.said
+
+
+# -- what newcomers found ----------------------------------------------------------------------
+
+
+def test_until_knows_both_spellings() -> None:
+    """The class's name and the wire's type; anything else is wrong usage."""
+    for name in ("BotOutput", "bot-output"):
+        done = cli("events", "sim:?greeting=", "--text", "hello", "--until", name, "--json")
+        assert (0, "") == (done.returncode, done.stderr)
+    done = cli("events", "sim:", "--until", "bot-outptu")
+    assert 2 == done.returncode
+    assert "there is no event 'bot-outptu'" in done.stderr
+
+
+def test_until_counts_from_the_beginning_without_texts() -> None:
+    """So that one can wait for a state."""
+    done = cli("events", "sim:?ready_delay=60", "--until", "Connected")
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_stage_lasts_until_it_failed() -> None:
+    """Not until the goodbye was said."""
+    done = cli("probe", "sim:?ready_delay=9", "--timeout", "0.3", "--json")
+    (failed,) = [stage for stage in json.loads(done.stdout)["stages"] if stage["ok"] is False]
+    assert "ready" == failed["name"]
+    assert failed["seconds"] >= 0.3
+
+
+def test_a_pipe_that_nobody_reads_ends_the_command() -> None:
+    """As with head: without a word, and with the code that shells know."""
+    for command in (["demo", "--fast"], ["events", "sim:", "--text", "hello"], ["probe", "sim:"]):
+        process = subprocess.Popen(
+            [*COMMAND, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert "" == process.stderr.read()
+        assert 141 == process.wait(timeout=30)
+        process.stderr.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_told() -> None:
+    """In one line."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "probe", "sim:"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (1, "can't print: No space left on device\n") == (done.returncode, done.stderr)
+
+
+def test_what_the_output_can_not_show_is_replaced() -> None:
+    """A pipe on Windows, say."""
+    done = cli("probe", "sim:", PYTHONIOENCODING="ascii")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "? connect" in done.stdout
+
+
+def test_demo_is_interrupted_in_order() -> None:
+    """Ctrl-C is no traceback."""
+    process = subprocess.Popen(
+        [*COMMAND, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (130, "") == (process.returncode, errors)

@@ -20,7 +20,7 @@ def test_the_names_that_there_are() -> None:
 @pytest.mark.parametrize("name", ["", "webrtc ", "carrier-pigeon"])
 def test_a_name_that_is_none(find, name) -> None:
     """The error names it, and those that there are."""
-    with pytest.raises(tp.UnsupportedFeatureError, match=r"another one: .*sim") as caught:
+    with pytest.raises(tp.UnsupportedFeatureError, match=r"this one has .*sim") as caught:
         find(name)
     assert repr(name) in str(caught.value)
 

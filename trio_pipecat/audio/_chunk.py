@@ -1,5 +1,7 @@
 """The one value that all sound in the package is: a run of PCM samples."""
 
+from typing import cast
+
 import attrs
 
 #: Bytes of one sample: signed 16-bit little-endian, everywhere.
@@ -41,17 +43,24 @@ class AudioChunk:
         ]
 
 
-def check_format(pcm: bytes, sample_rate: int, num_channels: int) -> None:
-    """Refuse what can't be sound.
+def check_format(pcm: object, sample_rate: object, num_channels: object) -> AudioChunk:
+    """Return a chunk of sound, or refuse what can't be.
 
     Raises:
+        TypeError: `pcm` is not bytes, or a number is no integer.
         ValueError: a rate or channel count that is not positive, or half a sample.
     """
-    if sample_rate <= 0:
-        raise ValueError(f"a sample rate is positive, not {sample_rate}")
-    if num_channels <= 0:
-        raise ValueError(f"a number of channels is positive, not {num_channels}")
-    if len(pcm) % (SAMPLE_WIDTH * num_channels):
+    if not isinstance(pcm, bytes | bytearray | memoryview):
+        raise TypeError(f"sound is bytes, not {type(pcm).__name__}")
+    for name, number in (("sample rate", sample_rate), ("number of channels", num_channels)):
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise TypeError(f"a {name} is an integer, not {number!r}")
+        if not 0 < number < 2**32:
+            raise ValueError(f"a {name} is positive, and less than 2**32, not {number}")
+    pcm = bytes(pcm)
+    chunk = AudioChunk(pcm, cast(int, sample_rate), cast(int, num_channels))
+    if len(pcm) % (SAMPLE_WIDTH * chunk.num_channels):
         raise ValueError(
             f"{len(pcm)} bytes are no whole number of 16-bit samples in {num_channels} channel(s)"
         )
+    return chunk

@@ -1,10 +1,68 @@
-"""The other end of the wire: a simulated bot, for tests, tutorials and demonstrations."""
+"""The other end of the wire: a simulated bot, for tests, tutorials and demonstrations.
 
+* `SimulatedBot`, `serve_bot`: the bot, in memory and on a port.
+* `greet`, `echo`, `script`, `crash`…: what it does of its own accord, good and bad.
+* `virtual_network`: the real wire without a socket, for a clock that jumps.
+"""
+
+from ._behaviours import GarbageKind as GarbageKind
+from ._behaviours import crash as crash
+from ._behaviours import echo as echo
+from ._behaviours import fatal_error as fatal_error
+from ._behaviours import flood as flood
+from ._behaviours import function_call as function_call
+from ._behaviours import garbage as garbage
+from ._behaviours import greet as greet
+from ._behaviours import half_open as half_open
+from ._behaviours import interrupt_on_speech as interrupt_on_speech
+from ._behaviours import leave_after as leave_after
+from ._behaviours import never_ready as never_ready
+from ._behaviours import report_error as report_error
+from ._behaviours import slow_ready as slow_ready
+from ._behaviours import wrong_version as wrong_version
 from ._bot import SimulatedBot as SimulatedBot
+from ._conversation import Behaviour as Behaviour
+from ._conversation import BotCrashedError as BotCrashedError
+from ._conversation import BotLink as BotLink
 from ._conversation import Conversation as Conversation
 from ._conversation import RefusedError as RefusedError
+from ._conversation import RequestHandler as RequestHandler
+from ._network import VirtualNetwork as VirtualNetwork
+from ._network import virtual_network as virtual_network
+from ._personality import GREETING as GREETING
+from ._script import script as script
 from ._serve import ServedBot as ServedBot
 from ._serve import serve_bot as serve_bot
 from ._voice import Voice as Voice
 
-__all__ = ["Conversation", "RefusedError", "ServedBot", "SimulatedBot", "Voice", "serve_bot"]
+__all__ = [
+    "GREETING",
+    "Behaviour",
+    "BotCrashedError",
+    "BotLink",
+    "Conversation",
+    "GarbageKind",
+    "RefusedError",
+    "RequestHandler",
+    "ServedBot",
+    "SimulatedBot",
+    "VirtualNetwork",
+    "Voice",
+    "crash",
+    "echo",
+    "fatal_error",
+    "flood",
+    "function_call",
+    "garbage",
+    "greet",
+    "half_open",
+    "interrupt_on_speech",
+    "leave_after",
+    "never_ready",
+    "report_error",
+    "script",
+    "serve_bot",
+    "slow_ready",
+    "virtual_network",
+    "wrong_version",
+]

@@ -1,7 +1,8 @@
 """The simulated bot: what it is like, and how to reach it. `_conversation` is what it does."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import trio
@@ -9,7 +10,7 @@ import trio
 from .._params import ConnectParams
 from .._service import open_services
 from ..transports import LinkOptions, Transport, memory_transport_pair
-from ._conversation import Conversation, RequestHandler
+from ._conversation import Behaviour, BotLink, Conversation, RequestHandler
 from ._personality import Personality
 from ._requests import REQUESTS
 
@@ -26,6 +27,8 @@ class SimulatedBot(Personality):
     or, with nothing to configure, ``open_session("sim:")``. On a real port: `serve_bot`.
 
     Attributes:
+        behaviours: what it does of its own accord with each conversation, as it begins: async
+            functions of the `Conversation`, such as those beside this class.
         greeting: what it says when a client is ready; None: nothing.
         reply: what it answers to a text of the user; by default it repeats it.
         report: what it says of a function's result.
@@ -39,12 +42,13 @@ class SimulatedBot(Personality):
         conversations: every conversation it has had, the newest last.
     """
 
+    behaviours: Sequence[Behaviour] = attrs.field(default=(), kw_only=False)
     requests: dict[str, RequestHandler] = attrs.field(factory=lambda: dict(REQUESTS))
     conversations: list[Conversation] = attrs.field(factory=list, init=False, repr=False)
 
-    async def converse(self, link: Transport) -> None:
+    async def converse(self, link: BotLink) -> None:
         """Hold a conversation over `link`, the bot's end of it, until it ends."""
-        conversation = Conversation(self, link, self.requests)
+        conversation = Conversation(self, link, self.requests, self.behaviours)
         self.conversations.append(conversation)
         await conversation.run()
 
@@ -62,4 +66,6 @@ class SimulatedBot(Personality):
 
         async with open_services(say_goodbye, grace=options.grace) as services:
             services.start(self.converse, bot, name="trio_pipecat: simulated bot")
+            keep_alive = partial(client.keep_alive, options.ping_interval, options.ping_timeout)
+            services.start(keep_alive, name="trio_pipecat: memory keepalive")
             yield client

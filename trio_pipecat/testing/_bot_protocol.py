@@ -20,7 +20,6 @@ from .._messages import (
 from .._protocol import parse_version
 from .._version import __version__
 
-_OURS: Final = parse_version(RTVI_VERSION) or (0, 0, 0)
 CAPABILITIES: Final = Capabilities(
     audio_in=True, audio_out=True, video_in=False, screen_in=False, video_out=False, metrics=False
 )
@@ -49,6 +48,15 @@ class BotProtocol:
         ready = self.client_ready
         return (ready and parse_version(ready.version)) or (0, 0, 0)
 
+    def sends(self, major: int, minor: int) -> bool:
+        """Is this a server of RTVI `major`.`minor`, or a later one?"""
+        return (parse_version(self.version) or (0, 0, 0)) >= (major, minor, 0)
+
+    @property
+    def word_by_word(self) -> bool:
+        """Is what is said told as RTVI 1 has it, each word a message?"""
+        return self.client_version[0] == 1 or not self.sends(2, 0)
+
     def receive(self, text: str) -> Received:
         """Say what a client's message means."""
         try:
@@ -66,7 +74,7 @@ class BotProtocol:
             return Received(id_, command)
         self._hello_id = id_
         self.client_ready = command
-        return Received(id_, command, self._complain(id_, _problem(command.version)))
+        return Received(id_, command, self._complain(id_, self._problem(command.version)))
 
     def _refuse(self, malformed: MalformedCommand) -> Received:
         if malformed.id is None:
@@ -86,13 +94,13 @@ class BotProtocol:
     def ready(self) -> str:
         """The answer to ``client-ready``. A 1.x client is told its own version."""
         theirs = self.client_ready
-        echoed = theirs is not None and self.client_version[0] == 1
+        echoed = theirs is not None and self.client_version[0] == 1 and self.sends(2, 0)
         return self.send(
             BotReady(
                 id=self._hello_id,
                 version=theirs.version if theirs is not None and echoed else self.version,
                 about={"library": "trio-pipecat simulated bot", "library_version": __version__},
-                capabilities=CAPABILITIES,
+                capabilities=CAPABILITIES if self.sends(2, 2) else None,
             )
         )
 
@@ -100,11 +108,11 @@ class BotProtocol:
         """Encode an event."""
         return encode_event(event)
 
-
-def _problem(version: str) -> str | None:
-    parsed = parse_version(version)
-    if parsed is None:
-        return "Invalid client version format"
-    if parsed[0] not in (1, _OURS[0]):
-        return f"RTVI version {version} is not compatible. Compatibility issues may occur."
-    return None
+    def _problem(self, version: str) -> str | None:
+        parsed = parse_version(version)
+        if parsed is None:
+            return "Invalid client version format"
+        ours, *_ = parse_version(self.version) or (0,)
+        if parsed[0] != ours and not (parsed[0] == 1 and ours == 2):
+            return f"RTVI version {version} is not compatible. Compatibility issues may occur."
+        return None

@@ -9,9 +9,10 @@ turn at a time. An interruption cancels the turn and forgets those that wait.
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -47,7 +48,8 @@ from .._messages import (
 )
 from .._wire import Json
 from ..audio import AudioChunk
-from ..transports import Interruption, LinkEnd, Transport, Undecodable
+from ..transports import Interruption, LinkEnd, MemoryTransport, Undecodable
+from ..transports._websocket import WebSocketTransport
 from ._bot_protocol import BotProtocol
 from ._personality import Personality
 from ._utterance import utterance
@@ -64,7 +66,15 @@ logger: Final = logging.getLogger("trio_pipecat.testing")
 #: How long the parts of a simulated user's turn are apart.
 _HEARING_SECONDS: Final = 0.03
 
+#: How many things that were heard may wait for one ear before the bot stops listening.
+_EAR: Final = 64
+
 Job: TypeAlias = Callable[[], Awaitable[None]]
+#: The bot's end of a link: one that can also misbehave.
+BotLink: TypeAlias = MemoryTransport | WebSocketTransport
+#: What an ear gets: a command of the client, or sound.
+Heard: TypeAlias = Command | AudioChunk
+H = TypeVar("H", bound=Command | AudioChunk)
 
 
 def _now() -> str:
@@ -89,11 +99,23 @@ class Conversation:
     """One connection, from the bot's side. Made by `SimulatedBot.converse`."""
 
     def __init__(
-        self, bot: Personality, link: Transport, requests: Mapping[str, "RequestHandler"]
+        self,
+        bot: Personality,
+        link: BotLink,
+        requests: Mapping[str, "RequestHandler"],
+        behaviours: Sequence["Behaviour"] = (),
     ) -> None:
         self.bot = bot
         self.link = link
         self.protocol = BotProtocol()
+        #: What is answered to a text of the user; None: nothing. At first the bot's.
+        self.reply: Callable[[str], str] | None = bot.reply
+        #: Is the user's sound sent back? At first the bot's.
+        self.echo_audio = bot.echo_audio
+        #: Set when ``client-ready`` has come.
+        self.introduced = trio.Event()
+        #: Set when ``bot-ready`` was sent.
+        self.ready = trio.Event()
         #: Every command that came, in order, with its id.
         self.received: list[tuple[str, Command]] = []
         #: Seconds of audio that came.
@@ -101,6 +123,11 @@ class Conversation:
         #: What the bot's own code raised, if it did: the client sees a link that broke.
         self.failure: BaseException | None = None
         self._requests = requests
+        self._behaviours = behaviours
+        self._scope = trio.CancelScope()
+        self._frozen = False
+        self._holds = 0
+        self._ears: list[tuple[tuple[type[Any], ...], trio.MemorySendChannel[Any]]] = []
         self._jobs: deque[Job] = deque()
         self._job_scope: trio.CancelScope | None = None
         self._changed = trio.lowlevel.ParkingLot()
@@ -117,10 +144,18 @@ class Conversation:
     async def run(self) -> None:
         """Hold the conversation until it ends. What the bot's own code raises is its `failure`."""
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._speak)
-                await self._listen()
-                nursery.cancel_scope.cancel()
+            with self._scope:
+                async with trio.open_nursery() as self._nursery:
+                    for behaviour in self._behaviours:
+                        self._nursery.start_soon(behaviour, self)
+                    self._nursery.start_soon(self._speak)
+                    # Two, and every behaviour has taken its first step before anything is heard.
+                    await trio.lowlevel.checkpoint()
+                    await trio.lowlevel.checkpoint()
+                    await self._listen()
+                    self._nursery.cancel_scope.cancel()
+            if self._frozen:
+                await trio.sleep_forever()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone, or we have left
         except* Exception as failures:
@@ -144,7 +179,9 @@ class Conversation:
 
     def answer(self, user_text: str, *, audio: bool = True) -> None:
         """Answer the user, as the LLM would, after what is being said."""
-        reply = self.bot.reply(user_text)
+        if self.reply is None:
+            return
+        reply = self.reply(user_text)
         self._queue(lambda: self._turn(user_text, reply, audio=audio))
 
     def call_function(self, name: str, arguments: dict[str, Json], *, question: str) -> None:
@@ -161,7 +198,8 @@ class Conversation:
         await self.link.send_interruption()
         if by_voice:
             await self.send(UserStartedSpeaking())
-        await self.send(BotInterrupted())
+        if self.protocol.sends(2, 0):
+            await self.send(BotInterrupted())
         for id_ in tuple(self._calls):
             call = self._calls.pop(id_)
             await self.send(
@@ -176,10 +214,46 @@ class Conversation:
         """Leave gracefully: when all is said, two seconds of silence in one frame, and goodbye."""
         self._queue(self._leave)
 
+    async def wait_silent(self) -> None:
+        """Wait until everything that was to be said is said."""
+        await trio.lowlevel.checkpoint()
+        while self._jobs or self._job_scope is not None:
+            await self._changed.park()
+
+    def hold_ready(self) -> None:
+        """Do not say that the bot is ready, until `release_ready` was called as often as this."""
+        self._holds += 1
+
+    def release_ready(self) -> None:
+        """Take back one `hold_ready`."""
+        self._holds -= 1
+        self._changed.unpark_all()
+
+    @contextmanager
+    def listening(self, *types: type[H]) -> Iterator["trio.MemoryReceiveChannel[H]"]:
+        """Give an ear for what the client sends from now on: commands of `types`, or `AudioChunk`.
+
+        A bot hears one thing after another: whoever does not empty an ear makes it wait.
+        """
+        mouth, ear = trio.open_memory_channel[Any](_EAR)
+        entry: tuple[tuple[type[Any], ...], trio.MemorySendChannel[Any]] = (types, mouth)
+        self._ears.append(entry)
+        try:
+            yield ear
+        finally:
+            self._ears.remove(entry)
+            ear.close()
+
     async def hang_up(self, code: int = 1000, text: str = "") -> None:
         """Leave at once."""
         self._jobs.clear()
         await self.link.aclose(code, text)
+
+    def freeze(self) -> None:
+        """Do nothing any more, and tell nobody: what is left is a link that is half open."""
+        self._frozen = True
+        self.link.freeze()
+        self._scope.cancel()
 
     # -- listening --
 
@@ -194,8 +268,9 @@ class Conversation:
                     await self._hear(item)
                 case AudioChunk():
                     self.heard_seconds += item.duration
-                    if self.bot.echo_audio:
+                    if self.echo_audio:
                         await self.link.send_audio(item)
+                    await self._tell_ears(item)
                 case Interruption():
                     await self.interrupt()
                 case Undecodable():
@@ -210,9 +285,10 @@ class Conversation:
         if command is None:
             return
         self.received.append((received.id, command))
+        await self._tell_ears(command)
         match command:
             case ClientReady():
-                await self._greet()
+                self._nursery.start_soon(self._become_ready)
             case SendText():
                 await self._take_text(received.id, command)
             case SendFile():
@@ -229,25 +305,36 @@ class Conversation:
             case _:
                 pass
 
-    async def _greet(self) -> None:
+    async def _tell_ears(self, heard: Heard) -> None:
+        for types, mouth in tuple(self._ears):
+            if isinstance(heard, types):
+                with suppress(trio.BrokenResourceError):  # it was closed meanwhile
+                    await mouth.send(heard)
+
+    async def _become_ready(self) -> None:
+        self.introduced.set()
         if self.bot.ready_delay:
             await trio.sleep(self.bot.ready_delay)
+        while self._holds:
+            await self._changed.park()
         await self.link.send_message(self.protocol.ready())
+        self.ready.set()
         if self.bot.greeting:
             self.say(self.bot.greeting)
 
     async def _take_text(self, id_: str, command: SendText) -> None:
         if command.run_immediately:
             await self.interrupt()
-        await self.send(
-            UserInput(
-                text=command.content,
-                input_type="chat",
-                timestamp=_now(),
-                final=True,
-                msg_id=id_,
+        if self.protocol.sends(2, 2):
+            await self.send(
+                UserInput(
+                    text=command.content,
+                    input_type="chat",
+                    timestamp=_now(),
+                    final=True,
+                    msg_id=id_,
+                )
             )
-        )
         if command.run_immediately:
             self.answer(command.content, audio=command.audio_response)
 
@@ -282,19 +369,24 @@ class Conversation:
     async def hear_user(self, text: str) -> None:
         """Hear the user say something, as a speech-to-text service with turn detection would."""
         await self.interrupt(by_voice=True)
+        await self.understand_user(text)
+
+    async def understand_user(self, text: str) -> None:
+        """Understand what the user, who was heard to speak, has said; answer it."""
         words = text.split()
         for heard, final in ((" ".join(words[: (len(words) + 1) // 2]), False), (text, True)):
             await trio.sleep(_HEARING_SECONDS)
             now = _now()
-            await self.send(
-                UserInput(
-                    text=heard,
-                    input_type="transcription",
-                    timestamp=now,
-                    final=final,
-                    user_id="user",
+            if self.protocol.sends(2, 2):
+                await self.send(
+                    UserInput(
+                        text=heard,
+                        input_type="transcription",
+                        timestamp=now,
+                        final=final,
+                        user_id="user",
+                    )
                 )
-            )
             await self.send(
                 UserTranscription(text=heard, user_id="user", timestamp=now, final=final)
             )
@@ -361,9 +453,9 @@ class Conversation:
 
     async def _utter(self, text: str) -> None:
         """Speak: audio on the beat, with what is said of each word when it begins."""
-        old_client = self.protocol.client_version[0] == 1
         began = trio.current_time()
-        for cue in utterance(text, self.bot.voice, self._segments, word_by_word=old_client):
+        words = self.protocol.word_by_word
+        for cue in utterance(text, self.bot.voice, self._segments, word_by_word=words):
             await trio.sleep_until(began + cue.at)
             if isinstance(cue.item, AudioChunk):
                 await self.link.send_audio(cue.item)
@@ -380,3 +472,5 @@ class Conversation:
 
 #: What a bot does with a request: an async function of the conversation and the message's data.
 RequestHandler: TypeAlias = Callable[[Conversation, Json], Awaitable[Json]]
+#: What a bot does of its own accord: an async function that is run with each conversation.
+Behaviour: TypeAlias = Callable[[Conversation], Awaitable[object]]

@@ -131,8 +131,9 @@ async def serve_connection(
                 await _write(stream, response, keep_alive=keep_alive)
                 if not keep_alive:
                     return
-        except h11.RemoteProtocolError as error:
-            refusal = text_response("Bad Request", error.error_status_hint)
+        except (h11.RemoteProtocolError, ValueError) as error:
+            # ValueError: the target is no path.
+            refusal = text_response("Bad Request", getattr(error, "error_status_hint", 400))
             await _write(stream, refusal, keep_alive=False)
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone, or might as well be

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
 from .._wire import Json
 from ._voice import Voice
 
+#: What a bot says first that was told to greet, and not how.
+GREETING: Final = "Hello! I am the simulated bot."
 
-def _repeat(user_text: str) -> str:
+
+def repeat(user_text: str) -> str:
+    """Answer a text with itself."""
     return f"You said: {user_text}"
 
 
@@ -23,7 +28,7 @@ class Personality:
     """The traits of a simulated bot; see `SimulatedBot`."""
 
     greeting: str | None = None
-    reply: Callable[[str], str] = _repeat
+    reply: Callable[[str], str] = repeat
     report: Callable[[str, Mapping[str, Json] | str], str] = _report
     echo_audio: bool = True
     ready_delay: float = 0

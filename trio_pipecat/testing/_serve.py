@@ -5,6 +5,7 @@ token if they are asked for. What the bot saw is in ``bot.conversations``.
 """
 
 import json
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ from ..transports import LinkOptions
 from ..transports._websocket import accept_websocket
 from ._bot import SimulatedBot
 from ._http_server import Request, Response, json_response, serve_connection, text_response
+from ._personality import GREETING
+
+logger: Final = logging.getLogger("trio_pipecat.testing")
 
 _WS_PATH: Final = "/ws-client"
 _MANY_CONNECTIONS: Final = 512
@@ -78,7 +82,7 @@ async def serve_bot(
         OSError: the port can't be had.
     """
     if bot is None:
-        bot = SimulatedBot(greeting="Hello! I am the simulated bot.")
+        bot = SimulatedBot(greeting=GREETING)
     server = _Server(
         bot,
         token_auth=token_auth,
@@ -131,6 +135,10 @@ class _Server:
             await serve_connection(connection, self._answer, self._upgrade)
         except trio.BrokenResourceError:
             await trio.aclose_forcefully(stream)  # a TLS handshake that failed
+        except Exception:
+            # One connection must not end the others.
+            logger.exception("serving a connection failed")
+            await trio.aclose_forcefully(stream)
 
     async def _answer(self, request: Request) -> Response:
         await trio.lowlevel.checkpoint()
@@ -195,7 +203,7 @@ class _Server:
 def _start_request(body: bytes) -> Json:
     try:
         return json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # as pipecat's runner takes it
 
 

@@ -13,8 +13,8 @@ from .._params import ConnectParams, StartedBot, read_answer
 from .._wire import Json
 from ..transports import LinkOptions, Transport
 from ._bot import SimulatedBot
+from ._personality import GREETING
 
-GREETING: Final = "Hello! I am the simulated bot."
 _SWITCH: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 

@@ -66,6 +66,14 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)
 
 
+def loudness(pcm: bytes) -> float:
+    """Return the peak of some PCM s16le; 1 is full scale. An odd byte at the end is ignored."""
+    samples = array("h", pcm[: len(pcm) // 2 * 2])
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return max(map(abs, samples), default=0) / 32768
+
+
 @functools.cache
 def _tone(sample_rate: int, hertz: float, amplitude: float, seconds: float) -> bytes:
     sounding = round(sample_rate * seconds * 0.75)

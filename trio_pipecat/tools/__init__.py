@@ -11,5 +11,7 @@ def main() -> None:
     except ImportError:
         sys.exit("trio-pipecat's command line is an extra: pip install 'trio-pipecat[cli]'")
     from ._cli import cli
+    from ._console import print_anything
 
+    print_anything()
     cli(prog_name="trio-pipecat")

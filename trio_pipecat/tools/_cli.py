@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .. import InvalidParamsError, UnsupportedFeatureError, __version__
+from ..testing import GREETING
 from ._options import TARGET_HELP, bot_options, keywords
 from ._run import run
 
@@ -80,7 +81,7 @@ def probe(target: str, text: str | None, timeout: float, as_json: bool, **option
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--greeting", default="Hello! I am the simulated bot.", show_default=True)
+@click.option("--greeting", default=GREETING, show_default=True)
 @click.option("--token-auth", is_flag=True, help="Only let in who brings a token of /start.")
 @click.option("--allowed-origin", "origins", multiple=True, help="Only let in this Origin.")
 def serve(host: str, port: int, greeting: str, token_auth: bool, origins: tuple[str, ...]) -> None:
@@ -101,13 +102,22 @@ def serve(host: str, port: int, greeting: str, token_auth: bool, origins: tuple[
     )
 
 
-@cli.command()
+@cli.command(
+    epilog="""\
+\b
+Exit codes: 0 the session ended as it should, 1 it failed, 2 wrong usage, 130 interrupted."""
+)
 @bot_options
 @click.option(
     "--text", "texts", multiple=True, help="Say this. May be repeated: one after another."
 )
 @click.option("--duration", type=click.FloatRange(min=0), help="Hang up after so many seconds.")
-@click.option("--until", metavar="TYPE", help="Hang up after this event, such as bot-output.")
+@click.option(
+    "--until",
+    metavar="TYPE",
+    help="Hang up after this event, such as bot-stopped-speaking or BotReady. With --text, the "
+    "first that comes when all is said.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def events(
     target: str,
@@ -122,8 +132,11 @@ def events(
     With several --text, each is said when the bot has finished answering the one before.
     """
     from ._events import events as command
+    from ._events import known_types
 
     bot = keywords(**options)
+    if until is not None and until not in known_types():
+        raise click.BadParameter(f"there is no event {until!r}", param_hint="--until")
     sys.exit(
         run(
             lambda: command(

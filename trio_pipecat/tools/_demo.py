@@ -15,7 +15,8 @@ from .. import (
     StateChanged,
     open_session,
 )
-from ._run import INTERRUPTED
+from ._console import open_console
+from ._run import run
 
 _NEXT = """
 What next?
@@ -38,11 +39,7 @@ Put the address of your own bot where it says sim: and the rest stays as it is."
 def demo(*, fast: bool) -> int:
     """Tell the story; return the exit code."""
     clock = trio.testing.MockClock(autojump_threshold=0) if fast else None
-    try:
-        trio.run(_Story(Console(highlight=False)).tell, clock=clock)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return run(_Story(open_console()).tell, clock=clock)
 
 
 class _Story:
@@ -52,17 +49,18 @@ class _Story:
         self._told = ""
         self._line_is_open = False
 
-    async def tell(self) -> None:
-        self._began = trio.current_time()
+    async def tell(self) -> int:
         self._console.print("async with open_session('sim:') as session:", style="dim")
         async with open_session("sim:") as session, trio.open_nursery() as nursery:
+            self._began = session.history[0][1]
             nursery.start_soon(self._narrate, session)
             await self._converse(session)
             nursery.cancel_scope.cancel()
         self._say("end", str(session.end), "cyan")
         self._console.print()
         self._show_timeline(session)
-        self._console.print(_NEXT, markup=False, soft_wrap=True)
+        self._console.print(_NEXT, markup=False)
+        return 0
 
     async def _converse(self, session: Session) -> None:
         await session.wait_ready()

@@ -10,6 +10,8 @@ import trio
 from rich.console import Console
 from rich.text import Text
 
+import trio_pipecat
+
 from .. import (
     BotMessage,
     BotStartedSpeaking,
@@ -18,10 +20,12 @@ from .. import (
     EventStream,
     PipecatError,
     Session,
+    SessionEnd,
     SessionKeywords,
     UnknownMessage,
     open_session,
 )
+from ._console import open_console
 from ._options import event_as_json
 
 #: How long to wait, in seconds, for a bot that speaks first, and for the answer to a text.
@@ -39,22 +43,30 @@ async def events(
     as_json: bool,
 ) -> int:
     """Print events until the bot leaves, `duration` is over or `until` has come."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     began = trio.current_time()
     all_said = trio.Event()
+    sessions: list[Session] = []
     failures: list[BaseException] = []
     block = open_session(target, **bot)  # what can't be is a usage error, and raised here
     try:
         async with block as session, trio.open_nursery() as nursery:
-            nursery.start_soon(_say, session, texts, all_said)
+            sessions.append(session)
+            if texts:
+                nursery.start_soon(_say, session, texts, all_said)
+            else:
+                all_said.set()
             with trio.move_on_after(float("inf") if duration is None else duration):
                 async for event in session:
                     _print(event, began, console, as_json=as_json)
-                    if all_said.is_set() and type_of(event) == until:
+                    if all_said.is_set() and until in (type_of(event), type(event).__name__):
                         break
             nursery.cancel_scope.cancel()
     except* PipecatError as group:
         failures.append(_first(group))
+    for session in sessions:
+        async for event in session:  # what there is left: how it ended
+            _print(event, began, console, as_json=as_json)
     for error in failures:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return 1 if failures else 0
@@ -98,6 +110,14 @@ def type_of(event: Event) -> str:
     return wire_type or type(event).__name__
 
 
+def known_types() -> set[str]:
+    """Return the name of every event there is: its class, and the wire type of a message."""
+    events = [cls for cls in vars(trio_pipecat).values() if isinstance(cls, type)]
+    events = [cls for cls in events if issubclass(cls, Event)]
+    wire_types = {cls.TYPE for cls in events if issubclass(cls, BotMessage)}
+    return ({cls.__name__ for cls in events} | wire_types) - {""}
+
+
 def _line(event: Event, began: float) -> Text:
     own = not isinstance(event, BotMessage)
     line = Text(f"{event.at - began:9.3f}  ", style="dim")
@@ -110,9 +130,12 @@ def _describe(event: Event) -> str:
     parts = []
     for field in fields:
         value = getattr(event, field.name)
-        if field.name in ("raw", "at") or value is None or value == field.default:
+        default = field.default
+        if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
+            default = default.factory()
+        if field.name in ("raw", "at") or value is None or value == default:
             continue
-        shown = value if isinstance(value, Enum) else repr(value)
+        shown = value if isinstance(value, Enum | SessionEnd) else repr(value)
         parts.append(f"{field.name}={shown}")
     return " ".join(parts)
 

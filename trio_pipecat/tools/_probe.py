@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import attrs
 import trio
-from rich.console import Console
 from rich.text import Text
 
 from .. import (
@@ -21,6 +20,7 @@ from .. import (
     State,
     open_session,
 )
+from ._console import open_console
 
 #: The exit code for each stage that can fail.
 STAGES: Final = {"resolve": 3, "start": 4, "connect": 5, "ready": 6, "first event": 7}
@@ -45,7 +45,7 @@ async def probe(
     as_json: bool,
 ) -> int:
     """Go through the stages, print them as they come, and return the exit code."""
-    console = Console(stderr=as_json, quiet=as_json, highlight=False)
+    console = open_console(stderr=as_json, quiet=as_json)
     stages: list[Stage] = []
     about: dict[str, Any] = {}
 
@@ -62,6 +62,11 @@ async def probe(
             async with session_block as session:
                 visited.append(session)
                 await _go_through(session, text, timeout, note, about)
+            if session.end is not None and session.end.reason != "client":
+                # The bot left in the middle of a stage, and that is no error to a session.
+                detail = f"the bot left: {session.end}"
+                failed = _stage_of(session)
+                note(Stage(name=failed, ok=False, seconds=_since(session), detail=detail))
         except PipecatError as error:
             session = visited[0]
             failed = _stage_of(session)
@@ -168,7 +173,8 @@ def _stage_of(session: Session) -> str:
 def _since(session: Session, began: float | None = None) -> float:
     """Return the seconds since `began`, or since the session entered the state it failed in."""
     if began is None:
-        began = max(at for state, at in session.history if state is not State.DISCONNECTED)
+        ended = (State.DISCONNECTING, State.DISCONNECTED)
+        began = max(at for state, at in session.history if state not in ended)
     return trio.current_time() - began
 
 
@@ -182,5 +188,6 @@ def _line(stage: Stage) -> Text:
     mark, style = {True: ("✔", "green"), False: ("✘", "red"), None: ("–", "dim")}[stage.ok]
     seconds = "" if stage.seconds is None else f"{stage.seconds * 1000:.0f} ms"
     line = Text(f"{mark} {stage.name:<12}", style=style)
-    line.append(f"{seconds:>9}  ", style="default")
-    return line.append(stage.detail, style="default" if stage.ok is False else "dim")
+    line.append(f"{seconds:>9}", style="default")
+    detail = f"  {stage.detail}" if stage.detail else ""
+    return line.append(detail, style="default" if stage.ok is False else "dim")

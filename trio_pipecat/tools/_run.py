@@ -1,9 +1,10 @@
 """Running a command: Ctrl-C and SIGTERM end it in order, a second one at once."""
 
+import errno
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import trio
@@ -14,21 +15,42 @@ INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
 
-def run(command: Callable[[], Awaitable[int]], *, interrupted: int = INTERRUPTED) -> int:
-    """Run `command` and return its exit code, or `interrupted` if it was.
+def run(
+    command: Callable[[], Awaitable[int]],
+    *,
+    interrupted: int = INTERRUPTED,
+    clock: trio.abc.Clock | None = None,
+) -> int:
+    """Run `command` on `clock` and return its exit code, or `interrupted` if it was.
 
     The first signal cancels the command, so that its sessions say goodbye; the second is Python's.
     """
     code = INTERRUPTED
     try:
-        code = trio.run(_run, command, interrupted)
+        code = trio.run(_run, command, interrupted, clock=clock)
+        sys.stdout.flush()
     except* KeyboardInterrupt:
         pass
     except* BrokenPipeError:
         # Whoever read our output has left, as "head" does. Python would complain at exit too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
+    except* OSError as group:
+        failures = list(_leaves(group))
+        if any(failure.errno != errno.ENOSPC for failure in failures):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"can't print: {failures[0].strerror}", file=sys.stderr)
+        code = 1
     return code
+
+
+def _leaves(group: BaseExceptionGroup[OSError]) -> Iterator[OSError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _run(command: Callable[[], Awaitable[int]], interrupted: int) -> int:

@@ -6,8 +6,8 @@ import attrs
 import trio
 from rich.console import Console
 
-from ..testing import SimulatedBot, serve_bot
-from ..transports import Transport
+from ..testing import BotLink, SimulatedBot, serve_bot
+from ._console import open_console
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -17,7 +17,7 @@ class _TellingBot(SimulatedBot):
     console: Console
     count: int = 0
 
-    async def converse(self, link: Transport) -> None:
+    async def converse(self, link: BotLink) -> None:
         self.count += 1
         number = self.count
         self.console.print(f"#{number} connected")
@@ -30,16 +30,16 @@ class _TellingBot(SimulatedBot):
             end = conversation.end
             how = "" if end is None else f" (the {end.first} closed with {end.code})"
             heard = f"{conversation.heard_seconds:.1f} s of sound"
-            self.console.print(
-                f"#{number} gone{how}: {len(conversation.received)} messages, {heard}"
-            )
+            count = len(conversation.received)
+            messages = "1 message" if count == 1 else f"{count} messages"
+            self.console.print(f"#{number} gone{how}: {messages}, {heard}")
 
 
 async def serve(
     *, host: str, port: int, greeting: str, token_auth: bool, origins: tuple[str, ...]
 ) -> int:
     """Serve until cancelled."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     bot = _TellingBot(greeting=greeting or None, console=console)
     try:
         async with serve_bot(

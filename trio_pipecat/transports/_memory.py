@@ -9,9 +9,11 @@ from collections import deque
 
 import trio
 
+from .._errors import ProtocolError
 from .._state import Side
 from ..audio import AudioChunk
-from ._abc import Incoming, Interruption, LinkEnd, Transport
+from ._abc import Incoming, Interruption, LinkEnd, Transport, Undecodable
+from ._envelope import decode
 
 #: How many items may wait unread in one direction before its sender has to wait: what two seconds
 #: of audio in 40 ms frames and the messages beside them come to.
@@ -28,7 +30,7 @@ class MemoryTransport(Transport):
         self._inbox: deque[Incoming] = deque()
         self._changed = trio.Event()
         self._end: LinkEnd | None = None
-        self._answers_goodbye = True
+        self._frozen = False
         self._goodbye_answered = trio.Event()
 
     def __repr__(self) -> str:
@@ -65,6 +67,14 @@ class MemoryTransport(Transport):
         """Send the signal; otherwise as `send_message`."""
         await self._send(Interruption())
 
+    async def send_bytes(self, data: bytes) -> None:
+        """Send what a binary WebSocket message of `data` would be; otherwise as `send_message`."""
+        try:
+            item = decode(data, at=trio.current_time())
+        except ProtocolError as error:
+            item = Undecodable(str(error), raw=data[:64])
+        await self._send(item)
+
     async def _send(self, item: Incoming) -> None:
         await trio.lowlevel.checkpoint()
         while self._end is None and len(self._other._inbox) >= _BACKLOG:
@@ -99,11 +109,20 @@ class MemoryTransport(Transport):
             transport._goodbye_answered.set()
 
     def freeze(self) -> None:
-        """Go on existing, but never answer a goodbye: what a half-open connection looks like."""
-        self._answers_goodbye = False
+        """Go on existing, but never answer: what a half-open connection looks like."""
+        self._frozen = True
+
+    async def keep_alive(self, interval: float, timeout: float) -> None:  # noqa: ASYNC109
+        """Do as a WebSocket that pings at intervals: find out when the other end is frozen."""
+        while self._end is None:
+            await trio.sleep(interval)
+            if self._other._frozen:
+                await trio.sleep(timeout)
+                detail = f"no answer to a ping within {timeout:g} s"
+                self._finish(LinkEnd(code=1006, first="network", detail=detail))
 
     def _goodbye(self, end: LinkEnd) -> None:
-        if self._answers_goodbye:
+        if not self._frozen:
             self._finish(end)
             self._other._goodbye_answered.set()
 

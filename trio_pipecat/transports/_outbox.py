@@ -19,6 +19,8 @@ import trio
 _HIGH_WATER: Final = 64 * 1024
 #: How long closing waits for what is still unwritten, in seconds, unless it is cancelled before.
 _LINGER: Final = 1.0
+#: How many things may wait to be written, whatever their size.
+_MAX_UNWRITTEN: Final = 16_384
 #: How many of the first bytes received are kept.
 _HEAD: Final = 4096
 
@@ -35,6 +37,8 @@ class Outbox(trio.abc.Stream):
         self.expected_head = b""
         #: Called when nothing more can be received: the peer closed, or we did.
         self.on_over: Callable[[], object] = bool
+        #: Called when something was handed over to be written.
+        self.on_sent: Callable[[], object] = bool
         self._stream = stream
         self._unwritten: list[bytes] = []
         self._size = 0
@@ -42,6 +46,9 @@ class Outbox(trio.abc.Stream):
         self._progress = trio.Event()
         self._broken = False
         self._closed = False
+        #: Move no byte any more, in neither direction, and keep the stream open: for bots that
+        #: misbehave on purpose.
+        self.frozen = False
 
     async def run(self) -> None:
         """Write out what was sent, until the stream is closed or broken."""
@@ -49,6 +56,8 @@ class Outbox(trio.abc.Stream):
             while not self._closed:
                 await self._work.wait()
                 self._work = trio.Event()
+                if self.frozen:
+                    continue
                 data = b"".join(self._unwritten)
                 self._unwritten.clear()
                 await self._stream.send_all(data)
@@ -69,9 +78,15 @@ class Outbox(trio.abc.Stream):
             raise trio.ClosedResourceError
         if self._broken:
             raise trio.BrokenResourceError("the peer is gone")
+        if len(self._unwritten) >= _MAX_UNWRITTEN:
+            # Whoever sends waits before; these are answers to pings of a peer that reads none.
+            self._broken = True
+            await trio.aclose_forcefully(self._stream)
+            raise trio.BrokenResourceError("the peer asks, and does not read the answers")
         self._unwritten.append(bytes(data))
         self._size += len(data)
         self._work.set()
+        self.on_sent()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the peer has read enough of what was sent. Cancelling loses nothing."""
@@ -86,6 +101,8 @@ class Outbox(trio.abc.Stream):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.on_over()
             raise
+        if self.frozen:
+            await trio.sleep_forever()
         self.receive_allowance -= len(data)
         if len(self.head) < _HEAD:
             self.head += bytes(data[: _HEAD - len(self.head)])
@@ -100,7 +117,7 @@ class Outbox(trio.abc.Stream):
         """Write out what is unwritten, if that does not take long, and close."""
         try:
             with trio.move_on_after(_LINGER):
-                while self._size and not (self._broken or self._closed):
+                while self._size and not (self._broken or self._closed or self.frozen):
                     await self._progress.wait()
         finally:
             self._closed = True

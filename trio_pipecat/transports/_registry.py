@@ -30,6 +30,7 @@ def find_starter(name: str) -> Any:
 def _load(registry: dict[str, str], name: str) -> Any:
     if name not in registry:
         known = ", ".join(sorted(registry))
-        raise UnsupportedFeatureError(f"the transport {name!r}", f"another one: {known}")
+        needs = f"another version of trio-pipecat; this one has {known}"
+        raise UnsupportedFeatureError(f"the transport {name!r}", needs)
     module, _, attribute = registry[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -72,6 +72,8 @@ class WebSocketTransport(Transport):
         self._goodbye = (1000, "")
         self._closing = trio.CancelScope()
         self._closed = trio.Event()
+        #: Nobody would see the other side's goodbye.
+        self._reader_failed = False
         self._detail = ""
 
     def __repr__(self) -> str:
@@ -150,12 +152,19 @@ class WebSocketTransport(Transport):
 
     async def aclose(self, code: int = 1000, text: str = "") -> None:
         """Send a close frame and wait for the other one. Cancelling closes without the wait."""
-        if self._connection.closed is None:
+        if self._outbox.frozen:
+            await self.abort("frozen")
+        elif self._connection.closed is None:
             self._we_began_to_close = True
             self._goodbye = (code, text)
+            # Not even who is cancelled leaves without a goodbye: the shield holds until it is out.
+            # That takes no time, as nothing is waited for.
+            self._closing.shield = True
+            self._outbox.on_sent = self._goodbye_sent
             try:
                 with self._closing:
                     await self._connection.aclose(code, text or None)
+                await trio.lowlevel.checkpoint_if_cancelled()
             finally:
                 self._closed.set()
         elif self._we_began_to_close:
@@ -167,10 +176,19 @@ class WebSocketTransport(Transport):
                 raise
         await trio.lowlevel.checkpoint()
 
+    def _goodbye_sent(self) -> None:
+        self._closing.shield = False
+        if self._reader_failed:
+            self._closing.cancel()
+
     async def abort(self, detail: str) -> None:
         """Be gone at once, without a goodbye."""
         self._detail = detail
         await trio.aclose_forcefully(self._outbox)
+
+    def freeze(self) -> None:
+        """Read, write and answer nothing any more, but stay: what half-open looks like."""
+        self._outbox.frozen = True
 
     async def keep_alive(self) -> None:
         """Ping at intervals, and give the link up when the answer does not come in time."""
@@ -185,6 +203,12 @@ class WebSocketTransport(Transport):
                 if self.end is None:
                     await self.abort(f"no answer to a ping within {self._options.ping_timeout:g} s")
                 return
+
+    def lose_reader(self) -> None:
+        """Nothing is read any more."""
+        self._reader_failed = True
+        if self._we_began_to_close and not self._closing.shield:
+            self._closing.cancel()
 
     async def read_out(self) -> None:
         """Read to the end without understanding it: for when trio-websocket can't any more.
@@ -265,6 +289,7 @@ async def accept_websocket(
         except* Exception as failure:
             await _give_reader_up(failure, made)
         finally:
+            _note_end_of_reader(made)
             settled.set()
 
     async with stream, open_services(say_goodbye, grace=options.grace) as services:
@@ -341,6 +366,7 @@ async def _upgrade(
         except* Exception as failure:
             await _give_reader_up(failure, made)
         finally:
+            _note_end_of_reader(made)
             settled.set()
 
     # A peer that hangs up, or speaks something else, leaves wrap_client_stream waiting.
@@ -379,6 +405,12 @@ async def _give_reader_up(
         if made[0].end is None:
             raise failure
         await made[0].read_out()
+
+
+def _note_end_of_reader(made: list[WebSocketTransport]) -> None:
+    """Ctrl-C may have struck trio-websocket's reader; then a goodbye is said and not waited for."""
+    for transport in made:
+        transport.lose_reader()
 
 
 def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionRejected:
