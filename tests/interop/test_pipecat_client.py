@@ -1,21 +1,13 @@
 """pipecat's own client takes a simulated bot for a real one, on its JSON wire."""
 
-import json
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
-from needed import missing
-from real_bot import BOT_PYTHON
+from subprocesses import pipecat_python, told_by
 
 from trio_pipecat.testing import Conversation, SimulatedBot, Voice, serve_bot
-
-_CLIENT = Path(__file__).with_name("pipecat_client.py")
-#: Far more than it takes on a busy machine.
-_BOUND = 120
 
 
 @attrs.frozen
@@ -34,22 +26,16 @@ class Call:
         return [m.get("data") for m in self.of("message") if type_ == m["type"]]
 
 
-async def _call(path: str, *options: str) -> Call:
+async def _call(python: str, path: str, *options: str) -> Call:
     bot = SimulatedBot(greeting="Hello.", echo_audio=False, voice=Voice(word_seconds=0.08))
     async with serve_bot(bot) as served:
         url = f"ws://{served.host}:{served.port}{path}"
-        command = [str(BOT_PYTHON), str(_CLIENT), url, *options]
-        with trio.move_on_after(_BOUND) as deadline:
-            done = await trio.run_process(
-                command, capture_stdout=True, capture_stderr=True, check=False
-            )
-        assert not deadline.cancelled_caught, [c.received for c in bot.conversations]
-        assert 0 == done.returncode, done.stderr.decode()[-4000:]
+        told = await told_by(python, "pipecat_client.py", url, *options)
         (conversation,) = bot.conversations
         with trio.fail_after(10):
             while conversation.end is None:
                 await trio.sleep(0.02)
-    return Call([json.loads(line) for line in done.stdout.splitlines()], conversation)
+    return Call(told, conversation)
 
 
 @pytest.fixture(
@@ -62,9 +48,7 @@ async def _call(path: str, *options: str) -> Call:
 )
 def call(request: pytest.FixtureRequest) -> Call:
     """Have the client hold its conversation, once for all tests."""
-    if BOT_PYTHON is None:
-        missing("pipecat-ai in an environment of its own", "nox -s interop")
-    return trio.run(partial(_call, *request.param))
+    return trio.run(_call, pipecat_python(), *request.param)
 
 
 def test_the_handshake(call: Call) -> None:

@@ -15,11 +15,10 @@ from trio_pipecat.transports._wires import JsonWire, ProtobufWire
 CHUNK = AudioChunk(b"\x01\x02\x03\x04", 24_000)
 
 
-def connect_message(d):
-    """Return the message with which pipecat's evaluations begin."""
-    data = {"t": "eval-connect", "d": d}
-    envelope = {"label": "rtvi-ai", "type": "client-message", "id": "eval-connect", "data": data}
-    return json.dumps(envelope)
+def eval_message(t, d=None):
+    """Return a message that only pipecat's evaluations send."""
+    data = {"t": t, "d": d}
+    return json.dumps({"label": "rtvi-ai", "type": "client-message", "id": "7", "data": data})
 
 
 # -- protobuf ----------------------------------------------------------------------------
@@ -94,15 +93,29 @@ def test_json_audio_is_for_those_who_ask():
 def test_eval_connect_says_what_is_wanted(d, asked, before):
     """It replaces what the address said, and the bot does not get to see it."""
     wire = JsonWire(sends_audio=before)
-    assert None is wire.decode(connect_message(d), at=1)
+    assert None is wire.decode(eval_message("eval-connect", d), at=1)
     assert asked == (wire.audio(CHUNK) is not None)
+
+
+@pytest.mark.parametrize("t", ["eval-configure", "eval-context", "eval-image"])
+def test_the_stage_of_an_evaluation_is_not_set(t):
+    """The bot does not get to see it, so it is not answered."""
+    assert None is JsonWire().decode(eval_message(t, {}), at=1)
+
+
+def test_an_evaluation_that_is_over():
+    """It sends the bot away."""
+    assert {"label": "rtvi-ai", "type": "disconnect-bot", "id": "7"} == json.loads(
+        JsonWire().decode(eval_message("eval-cancel", {}), at=1)
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "{}",
-        "no JSON, eval-connect or not",
+        eval_message("eval-other"),
+        "no JSON, eval-cancel or not",
         '{"label":"rtvi-ai","type":"client-message","id":"1","data":{"t":"other","d":"eval-connect"}}',
         '{"label":"rtvi-ai","type":"send-text","id":"1","data":{"content":"eval-connect"}}',
         '{"type":"client-message","id":"1","data":{"t":"eval-connect"}}',

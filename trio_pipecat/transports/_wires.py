@@ -8,17 +8,17 @@ user's is ``raw-audio``, which bots take on any wire, so it is not unpacked here
 
 from typing import Final, Protocol
 
-from .._codec import decode_command, encode_event
+from .._codec import decode_command, encode_command, encode_event
 from .._errors import ProtocolError
-from .._messages import ClientMessage, EvalBotAudio
+from .._messages import ClientMessage, Command, DisconnectBot, EvalBotAudio
 from ..audio import AudioChunk
 from ._abc import Incoming, Undecodable
 from ._envelope import decode, encode_audio, encode_interruption, encode_message
 
 #: How much is kept of what can't be decoded.
 _EXCERPT: Final = 64
-#: The message with which pipecat's evaluations say what they want of the connection.
-_EVAL_CONNECT: Final = "eval-connect"
+#: How the client-messages begin that pipecat's evaluations keep for themselves.
+_EVAL: Final = "eval-"
 
 
 class Wire(Protocol):
@@ -79,7 +79,8 @@ class JsonWire:
     """The bot's side of text messages with JSON in them.
 
     The bot's sound is sent to those who ask for it: with `sends_audio`, which stands for what the
-    address says, or with a message of their own, ``eval-connect``.
+    address says, or with the first message of an evaluation, ``eval-connect``. Of the others that
+    an evaluation has, to set the stage for a real bot, ``eval-cancel`` is obeyed; none is answered.
     """
 
     def __init__(self, *, sends_audio: bool = False) -> None:
@@ -102,20 +103,24 @@ class JsonWire:
     def decode(self, data: str | bytes, *, at: float) -> str | None:
         """Return what came. A binary message with JSON in it is taken for a text."""
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        if _EVAL_CONNECT in text and (wanted := _read_connect(text)) is not None:
-            self._sends_audio = wanted
-            return None
-        return text
+        match _read_eval(text):
+            case (_, ClientMessage(t="eval-connect", d=d)):
+                self._sends_audio = isinstance(d, dict) and d.get("capture_bot_audio") is True
+            case (id_, ClientMessage(t="eval-cancel")):
+                return encode_command(DisconnectBot(), id_)
+            case (_, ClientMessage(t="eval-configure" | "eval-context" | "eval-image")):
+                pass
+            case _:
+                return text
+        return None
 
 
-def _read_connect(text: str) -> bool | None:
-    """Return whether an ``eval-connect`` asks for audio. None: it is another message."""
+def _read_eval(text: str) -> tuple[str, Command] | None:
+    """Return the command, with its id, in a text that may be one of an evaluation's."""
+    if _EVAL not in text:
+        return None
     try:
         received = decode_command(text)
     except ProtocolError:
         return None
-    match received:
-        case (_, ClientMessage(t="eval-connect", d=d)):
-            return isinstance(d, dict) and d.get("capture_bot_audio") is True
-        case _:
-            return None
+    return received if isinstance(received, tuple) else None
