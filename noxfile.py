@@ -82,8 +82,7 @@ def interop(session: nox.Session) -> None:
     A tool that is missing and can't be installed is a failure here, not a skipped test.
     """
     session.install(".[cli]", *group("test"))
-    if shutil.which("chromium") is None:
-        install_packages(session, "chromium")
+    install_packages(session, *(tool for tool in ("chromium", "npm") if not shutil.which(tool)))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("pytest", "tests/interop", *session.posargs)
@@ -112,13 +111,16 @@ def docs(session: nox.Session) -> None:
 
 
 def install_packages(session: nox.Session, *names: str) -> None:
-    """Install Debian packages, if that can be done without asking anybody."""
+    """Install Debian packages, if that needs no password; else say what to type."""
+    if not names:
+        return
     apt = ["apt-get"] if os.geteuid() == 0 else ["sudo", "-n", "apt-get"]
-    if shutil.which(apt[0]) is None or shutil.which("apt-get") is None:
-        session.error(f"install {' and '.join(names)}; on Debian: apt-get install {names[0]}")
-    # Where the lists of packages are out of date, what they name can't be had.
-    session.run(*apt, "update", "-qq", external=True, success_codes=[0, 100])
-    session.run(*apt, "install", "-y", "-qq", "--no-install-recommends", *names, external=True)
+    try:
+        # Lists of packages that are out of date name what is not there any more.
+        session.run(*apt, "update", "-qq", external=True, success_codes=[0, 100])
+        session.run(*apt, "install", "-y", "-qq", "--no-install-recommends", *names, external=True)
+    except nox.command.CommandFailed:
+        session.error(f"could not do it; type: apt-get install {' '.join(names)}")
 
 
 def pipecat_python(session: nox.Session) -> Path:
