@@ -1,12 +1,14 @@
 """What is run on this project, and how: ``nox`` does it all, ``nox -l`` lists it."""
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.10"
-nox.options.sessions = ["lint", "types", "tests", "e2e"]
+nox.options.sessions = ["lint", "types", "tests", "e2e", "interop"]
 nox.options.error_on_external_run = True
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
@@ -14,6 +16,8 @@ nox.options.default_venv_backend = "venv"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "noxfile.py"]
+#: Leaves the tests out that need what is not ours: a real bot, other people's clients.
+OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop"]
 
 
 def group(name: str) -> list[str]:
@@ -51,7 +55,7 @@ def tests(session: nox.Session) -> None:
     """Everything that needs no pipecat, with the coverage of the working tree."""
     session.install(".[cli]", *group("test"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *OURS_ALONE, *session.posargs)
     session.run("coverage", "combine", silent=True)
     session.run("coverage", "report")
 
@@ -60,7 +64,7 @@ def tests(session: nox.Session) -> None:
 def tests_on(session: nox.Session) -> None:
     """The tests of the built and installed package, on each Python that this machine has."""
     session.install(".[cli]", *group("test"))
-    session.run("pytest", "--ignore=tests/e2e", *session.posargs)
+    session.run("pytest", *OURS_ALONE, *session.posargs)
 
 
 @nox.session
@@ -69,6 +73,19 @@ def e2e(session: nox.Session) -> None:
     session.install(".[cli]", *group("test"))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Other people's clients on the simulated bot: the JavaScript one in Chromium, and pipecat's.
+
+    A tool that is missing and can't be installed is a failure here, not a skipped test.
+    """
+    session.install(".[cli]", *group("test"))
+    install_packages(session, *(tool for tool in ("chromium", "npm") if not shutil.which(tool)))
+    session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
+    session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
+    session.run("pytest", "tests/interop", *session.posargs)
 
 
 @nox.session
@@ -91,6 +108,19 @@ def docs(session: nox.Session) -> None:
     """Write the generated pages of the documentation anew."""
     session.install(".[cli]")
     session.run("python", "docs/generate.py")
+
+
+def install_packages(session: nox.Session, *names: str) -> None:
+    """Install Debian packages, if that needs no password; else say what to type."""
+    if not names:
+        return
+    apt = ["apt-get"] if os.geteuid() == 0 else ["sudo", "-n", "apt-get"]
+    try:
+        # Lists of packages that are out of date name what is not there any more.
+        session.run(*apt, "update", "-qq", external=True, success_codes=[0, 100])
+        session.run(*apt, "install", "-y", "-qq", "--no-install-recommends", *names, external=True)
+    except nox.command.CommandFailed:
+        session.error(f"could not do it; type: apt-get install {' '.join(names)}")
 
 
 def pipecat_python(session: nox.Session) -> Path:

@@ -21,7 +21,8 @@ _protocol audio._chunk
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
-transports._memory transports._websocket transports._registry
+transports._wires transports._memory
+transports._websocket transports._registry
 transports
 _options
 _http
@@ -49,6 +50,7 @@ RANKS = {module: rank for rank, line in enumerate(LAYERS.split("\n")) for module
 #: The core without I/O, and what else has no need of it.
 TRIO_FREE = ["_version", "_state", "_errors", "_causes", "_wire", "_urls", "_params"]
 TRIO_FREE += ["_messages", "_events", "_codec", "_protocol", "transports._envelope"]
+TRIO_FREE += ["transports._wires"]
 
 
 def modules() -> dict[str, Path]:

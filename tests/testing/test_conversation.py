@@ -155,3 +155,46 @@ async def test_a_client_that_vanishes_ends_the_conversation(autojump_clock: Mock
             await trio.sleep_forever()
     assert None is bot.conversations[0].failure
     assert "client" == bot.conversations[0].end.first
+
+
+@pytest.mark.parametrize(
+    ("type_", "key", "sound"),
+    [
+        ("raw-audio", "base64Audio", "AAAAAAAAAAA="),
+        ("raw-audio-batch", "base64AudioBatch", ["AAAAAAAA", "AAA="]),
+    ],
+)
+async def test_sound_may_come_in_messages(
+    type_: str, key: str, sound: object, autojump_clock: MockClock
+) -> None:
+    """It is heard and echoed like any other, and not kept."""
+    bot = SimulatedBot()
+    async with tp.open_session(transport=bot.connect) as session:
+        await session.wait_ready()
+        await session.send_raw(type_, {key: sound, "sampleRate": 8000, "numChannels": 1})
+        echo = await session.audio.receive()
+        assert 8000 == echo.sample_rate
+        await session.request("ping")
+    (conversation,) = bot.conversations
+    assert 4 / 8000 == conversation.heard_seconds
+    assert ["client-ready", "client-message"] == [c.TYPE for _, c in conversation.received]
+
+
+@pytest.mark.parametrize(
+    "format_",
+    [
+        {"sampleRate": 0, "numChannels": 1},
+        {"sampleRate": 8000, "numChannels": 0},
+        {"sampleRate": 8000, "numChannels": 3},
+    ],
+)
+async def test_what_cannot_be_sound_is_not_heard(
+    format_: dict[str, int], autojump_clock: MockClock
+) -> None:
+    """pipecat logs it, and goes on."""
+    bot = SimulatedBot()
+    async with tp.open_session(transport=bot.connect) as session:
+        await session.wait_ready()
+        await session.send_raw("raw-audio", {"base64Audio": "AAAAAAAAAAA=", **format_})
+        assert {"pong": 1} == await session.request("ping", 1)
+    assert 0 == bot.conversations[0].heard_seconds

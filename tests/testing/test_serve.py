@@ -1,7 +1,10 @@
 """A simulated bot on a real port, met as a browser, a scanner and an enemy would meet it."""
 
+import base64
 import json
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,7 +12,9 @@ import trio
 import trustme
 
 import trio_pipecat as tp
-from trio_pipecat.testing import ServedBot, SimulatedBot, serve_bot
+from trio_pipecat.testing import ServedBot, SimulatedBot, Voice, serve_bot
+from trio_pipecat.transports import LinkEnd, LinkOptions
+from trio_pipecat.transports._websocket import WebSocketTransport, open_websocket
 
 pytestmark = pytest.mark.socket
 
@@ -153,7 +158,7 @@ async def test_half_a_request_leaves_nothing(half: bytes) -> None:
 async def test_a_path_that_is_no_websocket_is_refused_like_a_bad_token() -> None:
     """403, as the runner does it."""
     async with serve_bot() as served:
-        for url in (served.ws_url + "/token", served.ws_url.replace("ws-client", "ws")):
+        for url in (served.ws_url + "/token", served.ws_url.replace("ws-client", "ws2")):
             with pytest.raises(tp.TransportStartError) as refused:
                 async with tp.open_session(url) as session:
                     await session.wait_ready()
@@ -252,3 +257,98 @@ async def test_a_hundred_clients_at_once() -> None:
                 nursery.start_soon(call, number)
     assert {1000} == {conversation.end.code for conversation in served.bot.conversations}
     assert 100 == len(served.bot.conversations)
+
+
+# -- pipecat's JSON wire -------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def linked(url: str) -> AsyncGenerator[WebSocketTransport, None]:
+    """Open a link, without a session on it."""
+    params = tp.ConnectParams(transport="websocket", ws_url=url)
+    async with open_websocket(params, LinkOptions()) as link:
+        assert isinstance(link, WebSocketTransport)
+        yield link
+
+
+async def say(link: WebSocketTransport, type_: str, data: Any, id_: str) -> None:
+    """Send an RTVI message as a text."""
+    message = {"label": "rtvi-ai", "type": type_, "id": id_, "data": data}
+    await link.send_text(json.dumps(message))
+
+
+async def until(link: WebSocketTransport, type_: str) -> list[dict[str, Any]]:
+    """Return what comes, up to the first message of a type."""
+    messages: list[dict[str, Any]] = []
+    with trio.fail_after(30):
+        while not messages or type_ != messages[-1]["type"]:
+            text = await link.receive()
+            assert isinstance(text, str)
+            messages.append(json.loads(text))
+    return messages
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/ws?capture_bot_audio=0"])
+async def test_json_is_spoken_to_those_who_speak_it(path: str) -> None:
+    """A conversation in texts; the bot's sound is not in it unless it was asked for."""
+    bot = SimulatedBot(voice=Voice(word_seconds=0.02))
+    async with serve_bot(bot) as served:
+        url = f"ws://{served.host}:{served.port}{path}"
+        async with linked(url) as link:
+            await link.send_text("no JSON")
+            await say(link, "client-ready", {"version": "2.2.0"}, "hello")
+            (ready,) = await until(link, "bot-ready")
+            assert ("hello", "2.2.0") == (ready["id"], ready["data"]["version"])
+            await say(link, "send-text", {"content": "one"}, "1")
+            turn = await until(link, "bot-stopped-speaking")
+        (conversation,) = bot.conversations
+        assert ["bot-interrupted", "user-input"] == [message["type"] for message in turn[:2]]
+        assert "bot-output" in [message["type"] for message in turn]
+        assert "eval-bot-audio" not in [message["type"] for message in turn]
+        assert ["client-ready", "send-text"] == [c.TYPE for _, c in conversation.received]
+
+
+@pytest.mark.parametrize("asked", ["in the address", "in a message"])
+async def test_sound_goes_both_ways_on_the_json_wire(asked: str) -> None:
+    """In messages: the user's is heard, the bot's is sent to who asks for it."""
+    pcm = bytes(range(256)) * 5
+    async with serve_bot(SimulatedBot()) as served:
+        url = served.json_url + "?capture_bot_audio=1" * (asked == "in the address")
+        async with linked(url) as link:
+            if asked == "in a message":
+                data = {"t": "eval-connect", "d": {"capture_bot_audio": True}}
+                await say(link, "client-message", data, "eval-connect")
+            await say(link, "client-ready", {"version": "2.2.0"}, "hello")
+            encoded = base64.b64encode(pcm).decode()
+            sound = {"base64Audio": encoded, "sampleRate": 16_000, "numChannels": 1}
+            await say(link, "raw-audio", sound, "1")
+            ready, echo = await until(link, "eval-bot-audio")
+        assert "bot-ready" == ready["type"]
+        assert {"audio": encoded, "sampleRate": 16_000} == echo["data"]
+        (conversation,) = served.bot.conversations
+        assert 0.04 == conversation.heard_seconds
+        assert ["client-ready"] == [command.TYPE for _, command in conversation.received]
+
+
+async def test_the_json_wire_is_guarded_too() -> None:
+    """No token, no conversation."""
+    async with serve_bot(token_auth=True) as served:
+        with pytest.raises(tp.TransportStartError) as refused:
+            async with tp.open_session(served.json_url) as session:
+                await session.wait_ready()
+        assert 403 == refused.value.status
+        token = (await tp.start_bot(served.start_url)).params.token
+        async with linked(f"{served.json_url}/{token}") as link:
+            await say(link, "client-ready", {"version": "2.2.0"}, "hello")
+            await until(link, "bot-ready")
+
+
+async def test_a_text_on_the_protobuf_wire_ends_the_session() -> None:
+    """With 1000, as on pipecat's server."""
+    async with serve_bot(SimulatedBot()) as served:
+        async with linked(served.ws_url) as link:
+            await say(link, "client-ready", {"version": "2.2.0"}, "hello")
+            with trio.fail_after(30), pytest.raises(trio.EndOfChannel):
+                await link.receive()
+        assert LinkEnd(code=1000, first="bot") == link.end
+        assert [] == served.bot.conversations[0].received

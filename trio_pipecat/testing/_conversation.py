@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 import trio
 
+from .._errors import UnsupportedFeatureError
 from .._messages import (
     BotInterrupted,
     BotLlmStarted,
@@ -37,6 +38,8 @@ from .._messages import (
     LlmFunctionCallResult,
     LlmFunctionCallStarted,
     LlmFunctionCallStopped,
+    RawAudio,
+    RawAudioBatch,
     SendFile,
     SendText,
     ServerResponse,
@@ -48,6 +51,7 @@ from .._messages import (
 )
 from .._wire import Json
 from ..audio import AudioChunk
+from ..audio._chunk import check_format
 from ..transports import Interruption, LinkEnd, MemoryTransport, Undecodable
 from ..transports._websocket import WebSocketTransport
 from ._bot_protocol import BotProtocol
@@ -116,7 +120,7 @@ class Conversation:
         self.introduced = trio.Event()
         #: Set when ``bot-ready`` was sent.
         self.ready = trio.Event()
-        #: Every command that came, in order, with its id.
+        #: Every command that came, in order, with its id; but for sound, which is only measured.
         self.received: list[tuple[str, Command]] = []
         #: Seconds of audio that came.
         self.heard_seconds = 0.0
@@ -189,13 +193,17 @@ class Conversation:
         self._queue(lambda: self._call(name, arguments, question))
 
     async def interrupt(self, *, by_voice: bool = False) -> None:
-        """Fall silent, and say so with both of pipecat's signals, even if the bot was idle."""
+        """Fall silent, and say so with both of pipecat's signals, even if the bot was idle.
+
+        The frame is left out where the wire has none.
+        """
         self._jobs.clear()
         if self._job_scope is not None:
             self._job_scope.cancel()
             while self._job_scope is not None:
                 await self._changed.park()
-        await self.link.send_interruption()
+        with suppress(UnsupportedFeatureError):
+            await self.link.send_interruption()
         if by_voice:
             await self.send(UserStartedSpeaking())
         if self.protocol.sends(2, 0):
@@ -267,10 +275,7 @@ class Conversation:
                 case str():
                     await self._hear(item)
                 case AudioChunk():
-                    self.heard_seconds += item.duration
-                    if self.echo_audio:
-                        await self.link.send_audio(item)
-                    await self._tell_ears(item)
+                    await self._hear_sound(item)
                 case Interruption():
                     await self.interrupt()
                 case Undecodable():
@@ -283,6 +288,9 @@ class Conversation:
             await self.link.send_message(reply)
         command = received.command
         if command is None:
+            return
+        if isinstance(command, RawAudio | RawAudioBatch):
+            await self._hear_message_of_sound(command)
             return
         self.received.append((received.id, command))
         await self._tell_ears(command)
@@ -304,6 +312,22 @@ class Conversation:
                 self.leave()
             case _:
                 pass
+
+    async def _hear_sound(self, chunk: AudioChunk) -> None:
+        self.heard_seconds += chunk.duration
+        if self.echo_audio:
+            await self.link.send_audio(chunk)
+        await self._tell_ears(chunk)
+
+    async def _hear_message_of_sound(self, command: RawAudio | RawAudioBatch) -> None:
+        parts = (command.audio,) if isinstance(command, RawAudio) else command.audio
+        for pcm in parts:
+            try:
+                chunk = check_format(pcm, command.sample_rate, command.num_channels)
+            except (TypeError, ValueError) as error:
+                logger.debug("raw audio is ignored: %s", error)  # pipecat does no more, either
+                continue
+            await self._hear_sound(chunk)
 
     async def _tell_ears(self, heard: Heard) -> None:
         for types, mouth in tuple(self._ears):

@@ -1,7 +1,9 @@
 """A simulated bot on a real port: the routes of pipecat's development runner.
 
-``POST /start`` (with CORS, for browsers), ``GET /status``, and the WebSocket ``/ws-client``, with a
-token if they are asked for. What the bot saw is in ``bot.conversations``.
+``POST /start`` (with CORS, for browsers), ``GET /status``, and WebSockets, with a token if they are
+asked for: ``/ws-client`` speaks protobuf; ``/ws``, where the runner expects pipecat's evaluations,
+and ``/``, where ``RTVIClientTransport`` looks for a bot, speak JSON. What the bot saw is in
+``bot.conversations``.
 """
 
 import json
@@ -22,6 +24,7 @@ from .._service import open_services
 from .._wire import Json
 from ..transports import LinkOptions
 from ..transports._websocket import accept_websocket
+from ..transports._wires import JsonWire, ProtobufWire, Wire
 from ._bot import SimulatedBot
 from ._http_server import Request, Response, json_response, serve_connection, text_response
 from ._personality import GREETING
@@ -29,6 +32,7 @@ from ._personality import GREETING
 logger: Final = logging.getLogger("trio_pipecat.testing")
 
 _WS_PATH: Final = "/ws-client"
+_JSON_PATH: Final = "/ws"
 _MANY_CONNECTIONS: Final = 512
 _STOP_SECONDS: Final = 1
 
@@ -51,6 +55,11 @@ class ServedBot:
     def ws_url(self) -> str:
         """The WebSocket."""
         return f"{'wss' if self.tls else 'ws'}://{self._netloc}{_WS_PATH}"
+
+    @property
+    def json_url(self) -> str:
+        """The WebSocket that speaks JSON only. With ``?capture_bot_audio=1`` it has sound, too."""
+        return f"{'wss' if self.tls else 'ws'}://{self._netloc}{_JSON_PATH}"
 
     @property
     def _netloc(self) -> str:
@@ -177,11 +186,12 @@ class _Server:
 
     async def _upgrade(self, request: Request, stream: trio.abc.Stream) -> Response | None:
         path, _, token = request.path.removeprefix("/").partition("/")
-        if f"/{path}" != _WS_PATH or not self._lets_in(request, token):
+        wire = _wire_at(f"/{path}", request)
+        if wire is None or not self._lets_in(request, token):
             # pipecat's runner closes before it accepts, so every refusal is this one.
             return text_response("", 403)
         try:
-            async with accept_websocket(stream, LinkOptions()) as link:
+            async with accept_websocket(stream, LinkOptions(), wire) as link:
                 await self._bot.converse(link)
         except ProtocolError:
             pass  # the client changed its mind
@@ -198,6 +208,16 @@ class _Server:
             return False
         self._tokens.discard(token)
         return True
+
+
+def _wire_at(path: str, request: Request) -> Wire | None:
+    """Return what is spoken at a path; None: it is no WebSocket."""
+    if path == _WS_PATH:
+        return ProtobufWire(takes_texts=False)
+    if path in (_JSON_PATH, "/"):
+        wanted = request.query.get("capture_bot_audio", "")
+        return JsonWire(sends_audio=wanted.lower() in ("1", "true", "yes"))
+    return None
 
 
 def _start_request(body: bytes) -> Json:

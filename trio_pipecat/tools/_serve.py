@@ -46,7 +46,7 @@ async def serve(
             bot, host=host, port=port, token_auth=token_auth, allowed_origins=origins
         ) as served:
             console.print(f"the simulated bot is at {served.start_url}", style="bold")
-            console.print(f"its WebSocket is {served.ws_url}")
+            console.print(f"its WebSocket is {served.ws_url}, and with JSON {served.json_url}")
             console.print(f"try: trio-pipecat events {served.start_url} --text 'Hello!'")
             await trio.sleep_forever()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Pipecat's WebSocket: RTVI messages and audio in protobuf frames.
+"""Pipecat's WebSocket: RTVI messages and audio, in protobuf frames or another `Wire`.
 
 The one file that knows trio-websocket.
 
@@ -34,10 +34,10 @@ from .._state import Side
 from .._tls import default_ssl_context
 from .._urls import scrub
 from ..audio import AudioChunk
-from ._abc import Incoming, LinkEnd, LinkOptions, Transport, Undecodable
-from ._envelope import decode, encode_audio, encode_interruption, encode_message
+from ._abc import Incoming, LinkEnd, LinkOptions, Transport
 from ._outbox import Outbox
 from ._upgrade import UpgradeRequest, upgrade_request
+from ._wires import ProtobufWire, Wire
 
 #: Messages that wait between trio-websocket's reader and ours, which takes them at once.
 _QUEUE = 64
@@ -58,6 +58,7 @@ class WebSocketTransport(Transport):
         connection: WebSocketConnection,
         outbox: Outbox,
         side: Side,
+        wire: Wire,
         options: LinkOptions,
         secrets: Sequence[str] = (),
     ) -> None:
@@ -66,6 +67,7 @@ class WebSocketTransport(Transport):
         self._outbox = outbox
         self._side: Side = side
         self._other_side: Side = "bot" if side == "client" else "client"
+        self._wire = wire
         self._options = options
         self._secrets = secrets
         self._we_began_to_close = False
@@ -100,45 +102,53 @@ class WebSocketTransport(Transport):
         return LinkEnd(code=code, text=text, first=first, detail=detail)
 
     async def receive(self) -> Incoming:
-        """Return what arrives next. Cancelling loses nothing.
+        """Return what arrives next. Cancelling loses nothing."""
+        item: Incoming | None = None
+        while item is None:
+            item = self._wire.decode(await self._receive_data(), at=trio.current_time())
+        return item
 
-        A text message, which pipecat's JSON wire sends, is taken for a message of RTVI.
-        """
-        data: str | bytes | None = None
+    async def _receive_data(self) -> str | bytes:
         with suppress(ConnectionClosed):
-            data = await self._connection.get_message()
-        if data is None:
-            if self._we_began_to_close:
-                # trio-websocket says so at once. The link has ended when the close is over.
-                await self._closed.wait()
-            # Nothing that still comes counts, and trio-websocket might keep it all.
-            self._outbox.receive_allowance = 0
-            raise trio.EndOfChannel
-        if isinstance(data, str):
+            data: str | bytes = await self._connection.get_message()
             return data
-        try:
-            return decode(data, at=trio.current_time())
-        except ProtocolError as error:
-            return Undecodable(str(error), raw=data[:64])
+        if self._we_began_to_close:
+            # trio-websocket says so at once. The link has ended when the close is over.
+            await self._closed.wait()
+        # Nothing that still comes counts, and trio-websocket might keep it all.
+        self._outbox.receive_allowance = 0
+        raise trio.EndOfChannel
 
     async def send_message(self, text: str) -> None:
         """Send a message. Waits while the peer does not read. Cancelled: nothing was sent."""
-        await self._send(encode_message(text))
+        await self._send(self._wire.message(text))
 
     async def send_audio(self, chunk: AudioChunk) -> None:
-        """Send audio; otherwise as `send_message`."""
-        await self._send(encode_audio(chunk))
+        """Send audio, if the other side wants it; otherwise as `send_message`."""
+        data = self._wire.audio(chunk)
+        if data is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._send(data)
 
     async def send_interruption(self) -> None:
-        """Send the interruption frame; otherwise as `send_message`."""
-        await self._send(encode_interruption())
+        """Send the interruption frame; otherwise as `send_message`.
+
+        Raises:
+            UnsupportedFeatureError: this wire has none.
+        """
+        data = self._wire.interruption()
+        if data is None:
+            await super().send_interruption()
+        else:
+            await self._send(data)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message that may be anything: for servers that misbehave on purpose."""
         await self._send(data)
 
     async def send_text(self, text: str) -> None:
-        """Send a text message, as pipecat's JSON wire has it."""
+        """Send a text message that may be anything: likewise."""
         await self._send(text)
 
     async def _send(self, data: bytes | str) -> None:
@@ -252,9 +262,11 @@ async def open_websocket(
 
 @asynccontextmanager
 async def accept_websocket(
-    stream: trio.abc.Stream, options: LinkOptions
+    stream: trio.abc.Stream, options: LinkOptions, wire: Wire | None = None
 ) -> AsyncGenerator[WebSocketTransport, None]:
     """Be the server of a WebSocket whose upgrade request is what `stream` gives first.
+
+    `wire` is what is spoken; by default protobuf, as the server has it.
 
     Raises:
         ProtocolError: the client went away before it had asked for a WebSocket.
@@ -269,6 +281,7 @@ async def accept_websocket(
         await outbox.aclose()
 
     outbox = Outbox(stream)
+    spoken = wire or ProtobufWire(takes_texts=False)
     made: list[WebSocketTransport] = []
     settled = trio.Event()
     outbox.on_over = settled.set
@@ -284,7 +297,7 @@ async def accept_websocket(
                     receive_buffer_size=_READ_SIZE,
                 )
                 connection = await request.accept()
-                made.append(WebSocketTransport(connection, outbox, "bot", options))
+                made.append(WebSocketTransport(connection, outbox, "bot", spoken, options))
                 settled.set()
         except* Exception as failure:
             await _give_reader_up(failure, made)
@@ -357,8 +370,9 @@ async def _upgrade(
                     receive_buffer_size=_READ_SIZE,
                 )
                 outbox.receive_allowance = math.inf
+                wire = ProtobufWire(takes_texts=True)
                 made.append(
-                    WebSocketTransport(connection, outbox, "client", options, request.secrets)
+                    WebSocketTransport(connection, outbox, "client", wire, options, request.secrets)
                 )
                 settled.set()
         except* ConnectionRejected as group:
