@@ -10,7 +10,7 @@ import pytest
 import trio
 import trustme
 
-from trio_pipecat._causes import root_cause
+from trio_pipecat._causes import page_title, root_cause
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Verbindung verweigert")
 
@@ -115,3 +115,17 @@ def test_errors_that_cause_each_other_end():
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
     assert "first" == root_cause(first)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("", ""),
+        ("no page", "no page"),
+        ("<html><head><TITLE>Not\nhere</title></head><body>x</body></html>", "Not\nhere"),
+        ("<title>never ends", "<title>never ends"),
+    ],
+)
+def test_a_page_is_known_by_its_title(text, title):
+    """Servers answer with pages where nobody reads HTML."""
+    assert title == page_title(text)

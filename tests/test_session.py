@@ -12,7 +12,8 @@ from scripted import ScriptedBot, just_ready, scripted
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 import trio_pipecat as tp
-from trio_pipecat.testing import SimulatedBot
+from trio_pipecat.testing import SimulatedBot, serve_bot, virtual_network
+from trio_pipecat.transports._websocket import WebSocketTransport
 
 
 def ready_then(*steps: Callable[[ScriptedBot], Awaitable[Any]]) -> Any:
@@ -1280,3 +1281,69 @@ def test_asyncio_is_told_where_to_go() -> None:
 
     with pytest.raises(RuntimeError, match=r"run this with trio\.run, not with asyncio\.run"):
         asyncio.run(main())
+
+
+# -- goodbyes of those who are cancelled ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_cancelled_disconnect_says_goodbye(autojump_clock: MockClock, steps: int) -> None:
+    """Wherever in it the caller is cancelled, the server sees a clean close."""
+    with virtual_network():
+        async with serve_bot(SimulatedBot()) as served:
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope() as scope:
+                    async with tp.open_session(served.ws_url) as session:
+                        await session.wait_ready()
+                        nursery.start_soon(_cancel_soon, steps, scope)
+                        await session.disconnect()
+                        await trio.sleep_forever()
+            await trio.sleep(1)
+            assert 1000 == served.bot.conversations[0].end.code
+    assert "client" == session.end.reason
+
+
+async def _cancel_soon(steps: int, scope: trio.CancelScope) -> None:
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 2))
+async def test_a_session_cancelled_at_any_step_says_goodbye(
+    autojump_clock: MockClock, steps: int
+) -> None:
+    """Every bot that was given a link sees it closed in order; the upgrade may be in flight."""
+    with virtual_network() as network:
+        async with serve_bot(SimulatedBot()) as served:
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(_cancel_soon, steps, scope)
+                    async with tp.open_session(served.ws_url) as session:
+                        await trio.sleep_forever()
+            await trio.sleep(1)
+            assert {1000} >= {talk.end.code for talk in served.bot.conversations}
+        assert 0 == network.open_sockets
+    assert "cancelled" == session.end.reason
+    assert trio.current_time() < 2
+
+
+async def test_ctrl_c_in_the_reader_is_no_delay(autojump_clock: MockClock) -> None:
+    """trio-websocket's own task is struck: the goodbye is said, and not waited for."""
+    with virtual_network():
+        async with serve_bot(SimulatedBot()) as served:
+            with pytest.raises(KeyboardInterrupt):
+                async with tp.open_session(served.ws_url) as session:
+                    await session.wait_ready()
+                    began = trio.current_time()
+                    link = session._driver._link
+                    assert isinstance(link, WebSocketTransport)
+
+                    def strike(*_: object) -> None:
+                        raise KeyboardInterrupt
+
+                    link._connection._wsproto.receive_data = strike  # type: ignore[method-assign]
+                    await session.request("ping")
+            assert trio.current_time() - began < 1.1
+            await trio.sleep(1)
+            assert 1000 == served.bot.conversations[0].end.code

@@ -1,8 +1,20 @@
 """Why something failed, in the words of whoever knew first: libraries wrap the system's errors."""
 
 import os
+import re
 import socket
 import ssl
+from typing import Final
+
+#: How far into a page its title is looked for.
+_MAX_TITLE: Final = 4096
+_TITLE: Final = re.compile("<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+
+
+def page_title(text: str) -> str:
+    """Return the title of a page of HTML; a text that is none as it is."""
+    title = _TITLE.search(text[:_MAX_TITLE])
+    return text if title is None else title[1]
 
 
 def root_cause(error: BaseException) -> str:

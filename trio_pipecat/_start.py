@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from ._causes import page_title
 from ._errors import StartBotError, UploadError
 from ._messages import File
 from ._options import check_headers, check_request_data, check_seconds
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from ._http import Answer, Post
 
 _NO_JSON: Final = object()
-#: How far into a page its title is looked for.
-_MAX_TITLE: Final = 4096
-_TITLE: Final = re.compile("<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
 async def start_bot(
@@ -171,9 +168,7 @@ def _read_error(content: bytes) -> str:
     """
     body = _parse(content)
     if body is _NO_JSON:
-        text = content.decode("utf-8", "replace")
-        title = _TITLE.search(text[:_MAX_TITLE])
-        return text if title is None else title[1]
+        return page_title(content.decode("utf-8", "replace"))
     if isinstance(body, str):
         return body
     if not isinstance(body, dict):

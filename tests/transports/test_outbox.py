@@ -358,3 +358,38 @@ async def test_closing_ends_the_writer():
         nursery.start_soon(outbox.run)
         await outbox.send_all(b"x")
         await outbox.aclose()
+
+
+# -- peers that misbehave, and bots that do so on purpose ----------------------------------------
+
+
+async def test_a_peer_that_asks_and_does_not_read():
+    """Answers to its pings do not pile up for ever: the stream is closed."""
+    async with open_outbox(is_open=False) as (outbox, valve, _):
+        with pytest.raises(trio.BrokenResourceError, match="does not read"):
+            for _ in range(100_000):
+                await outbox.send_all(b"pong")
+        assert valve.closed
+
+
+async def test_a_frozen_outbox_moves_nothing(autojump_clock):
+    """Neither out nor in; and it closes without waiting for what is unwritten."""
+    async with open_outbox() as (outbox, valve, peer):
+        outbox.frozen = True
+        await outbox.send_all(b"never")
+        await peer.send_all(b"never")
+        with trio.move_on_after(60) as waited:
+            await outbox.receive_some()
+        assert waited.cancelled_caught
+        assert [] == valve.writes
+        await outbox.aclose()
+    assert 60 == trio.current_time()
+
+
+async def test_handing_over_is_told():
+    """To whoever wants to know that a goodbye is out."""
+    told = []
+    async with open_outbox() as (outbox, _, _):
+        outbox.on_sent = lambda: told.append(1)
+        await outbox.send_all(b"x")
+        assert [1] == told

@@ -293,17 +293,21 @@ class Conversation:
             await self._hear_message_of_sound(command)
             return
         self.received.append((received.id, command))
+        await self._obey(received.id, command)
+        # Last: what a behaviour does about it is not to be undone by what the bot does anyway.
         await self._tell_ears(command)
+
+    async def _obey(self, id_: str, command: Command) -> None:
         match command:
             case ClientReady():
                 self._nursery.start_soon(self._become_ready)
             case SendText():
-                await self._take_text(received.id, command)
+                await self._take_text(id_, command)
             case SendFile():
                 name = command.file.name or "a file"
                 self.answer(f"{command.content} [{name}]".strip(), audio=command.audio_response)
             case ClientMessage():
-                await self._take_request(received.id, command)
+                await self._take_request(id_, command)
             case LlmFunctionCallResult():
                 await self._take_result(command)
             case Dtmf():

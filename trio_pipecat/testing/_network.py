@@ -12,6 +12,7 @@ byte, a reset when the other side is gone.
 
 import errno
 import itertools
+import operator
 import os
 import socket
 from collections import deque
@@ -149,7 +150,12 @@ class _Socket(trio.socket.SocketType):
         self._broken = False
         self._closed = False
         self._shut = False
+        self._is_read = False
         self._changed = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        other = "" if self._other is None else f" to {self._other._name}"
+        return f"<virtual socket {self._name}{other}{', closed' if self._closed else ''}>"
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -231,6 +237,7 @@ class _Socket(trio.socket.SocketType):
     # -- moving bytes --
 
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        bufsize = operator.index(bufsize)
         await trio.lowlevel.checkpoint()
         while True:
             self._check_open()
@@ -244,7 +251,13 @@ class _Socket(trio.socket.SocketType):
                 return data
             if self._ended and not self._network._frozen:
                 return b""
-            await self._changed.park()
+            if self._is_read:
+                raise trio.BusyResourceError("another task is reading from this socket")
+            self._is_read = True
+            try:
+                await self._changed.park()
+            finally:
+                self._is_read = False
 
     async def send(self, data: Any, flags: int = 0) -> int:
         await self.wait_writable()

@@ -31,6 +31,7 @@ class MemoryTransport(Transport):
         self._changed = trio.Event()
         self._end: LinkEnd | None = None
         self._frozen = False
+        self._closing = False
         self._goodbye_answered = trio.Event()
 
     def __repr__(self) -> str:
@@ -46,7 +47,7 @@ class MemoryTransport(Transport):
         """Return what arrives next. Cancelling loses nothing."""
         await trio.lowlevel.checkpoint()
         while not self._inbox:
-            if self._end is not None:
+            if self._end is not None and not self._closing:
                 raise trio.EndOfChannel
             await self._changed.wait()
         item = self._inbox.popleft()
@@ -88,6 +89,7 @@ class MemoryTransport(Transport):
         """Say goodbye and wait for the other end's. Cancelling it closes without the wait."""
         if self._end is None:
             end = LinkEnd(code=code, text=text, first=self._side)
+            self._closing = True
             self._finish(end)
             self._other._goodbye(end)
             try:
@@ -95,6 +97,9 @@ class MemoryTransport(Transport):
             except trio.Cancelled:
                 self._other._finish(LinkEnd(code=1006, first="network"))
                 raise
+            finally:
+                self._closing = False
+                self._wake()
         await trio.lowlevel.checkpoint()
 
     async def abort(self, detail: str) -> None:

@@ -26,10 +26,10 @@ import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
-from .._causes import root_cause
+from .._causes import page_title, root_cause
 from .._errors import ProtocolError, TransportStartError
 from .._params import ConnectParams
-from .._service import Services, is_cancellation, open_services
+from .._service import is_cancellation, open_services
 from .._state import Side
 from .._tls import default_ssl_context
 from .._urls import scrub
@@ -46,6 +46,8 @@ _READ_SIZE = 64 * 1024
 #: How much an answer to the upgrade may be. What a bot says at once counts too until its acceptance
 #: was seen, and trio-websocket's reader may be three reads ahead of that.
 _MAX_HANDSHAKE = 4 * _READ_SIZE
+#: How long who is cancelled waits for the consent to an upgrade, to say goodbye properly.
+_LATE_CONSENT = 0.5
 #: How much of what a server answered goes into the error.
 _EXCERPT = 200
 
@@ -242,9 +244,14 @@ async def open_websocket(
         TransportStartError: there is no link to be had.
     """
     request = upgrade_request(params, options)
-    transport: WebSocketTransport | None = None
 
     async def say_goodbye(error: BaseException | None) -> None:
+        transport = upgrade.transport
+        if transport is None and is_cancellation(error):
+            # A server that has accepted by now has a bot waiting, and wants to hear of it.
+            with trio.move_on_after(min(_LATE_CONSENT, options.grace)):
+                await upgrade.settled.wait()
+            transport = upgrade.transport
         if transport is not None and transport.end is None:
             await transport.aclose()
         # Our answer to the other side's goodbye may still be unwritten.
@@ -252,10 +259,12 @@ async def open_websocket(
 
     async with await _open_stream(request, options) as stream:
         outbox = Outbox(stream)
+        upgrade = _Upgrade(outbox, request, options)
         async with open_services(say_goodbye, grace=options.grace) as services:
             services.start(outbox.run, name="trio_pipecat: WebSocket writer")
             options.on_stage("upgrade")
-            transport = await _upgrade(services, outbox, request, options)
+            services.start(upgrade.read, name="trio_pipecat: WebSocket reader")
+            transport = await upgrade.finish()
             services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
             yield transport
 
@@ -343,25 +352,34 @@ async def _open_stream(request: UpgradeRequest, options: LinkOptions) -> trio.ab
     return tls
 
 
-async def _upgrade(
-    services: Services,
-    outbox: Outbox,
-    request: UpgradeRequest,
-    options: LinkOptions,
-) -> WebSocketTransport:
-    """Do the opening handshake; from then on trio-websocket's reader is a service."""
-    made: list[WebSocketTransport] = []
-    refused: list[ConnectionRejected] = []
-    settled = trio.Event()
-    outbox.receive_allowance = _MAX_HANDSHAKE
-    outbox.expected_head = b"HTTP/1."
+class _Upgrade:
+    """The opening handshake; from then on its reader is trio-websocket's."""
 
-    async def read() -> None:
+    def __init__(self, outbox: Outbox, request: UpgradeRequest, options: LinkOptions) -> None:
+        self.settled = trio.Event()
+        self._made: list[WebSocketTransport] = []
+        self._refused: list[ConnectionRejected] = []
+        self._outbox = outbox
+        self._request = request
+        self._options = options
+        outbox.receive_allowance = _MAX_HANDSHAKE
+        outbox.expected_head = b"HTTP/1."
+        # A peer that hangs up, or speaks something else, leaves wrap_client_stream waiting.
+        outbox.on_over = self.settled.set
+
+    @property
+    def transport(self) -> WebSocketTransport | None:
+        """The link, None while there is none."""
+        return self._made[0] if self._made else None
+
+    async def read(self) -> None:
+        """Ask for the upgrade, and read until the link has ended. A service."""
+        request, options = self._request, self._options
         try:
             async with trio.open_nursery() as nursery:
                 connection = await trio_websocket.wrap_client_stream(
                     nursery,
-                    outbox,  # type: ignore[arg-type]  # any stream will do
+                    self._outbox,  # type: ignore[arg-type]  # any stream will do
                     request.netloc,
                     request.target,
                     extra_headers=request.headers,
@@ -369,42 +387,49 @@ async def _upgrade(
                     max_message_size=options.max_receive_size,
                     receive_buffer_size=_READ_SIZE,
                 )
-                outbox.receive_allowance = math.inf
+                self._outbox.receive_allowance = math.inf
                 wire = ProtobufWire(takes_texts=True)
-                made.append(
-                    WebSocketTransport(connection, outbox, "client", wire, options, request.secrets)
+                self._made.append(
+                    WebSocketTransport(
+                        connection, self._outbox, "client", wire, options, request.secrets
+                    )
                 )
-                settled.set()
+                self.settled.set()
         except* ConnectionRejected as group:
-            refused.append(_first_leaf(group))
+            self._refused.append(_first_leaf(group))
         except* Exception as failure:
-            await _give_reader_up(failure, made)
+            await _give_reader_up(failure, self._made)
         finally:
-            _note_end_of_reader(made)
-            settled.set()
+            _note_end_of_reader(self._made)
+            self.settled.set()
 
-    # A peer that hangs up, or speaks something else, leaves wrap_client_stream waiting.
-    outbox.on_over = settled.set
-    services.start(read, name="trio_pipecat: WebSocket reader")
-    await settled.wait()
-    if made:
-        return made[0]
-    if refused:
-        # Not "from" it: it shows what the server answered, which may have been our token.
-        status, body = refused[0].status_code, _excerpt(refused[0].body or b"", request)
-        raise TransportStartError("upgrade", _explain_refusal(status, body), status)
-    # An answer that ends with the connection is one that trio-websocket never finishes reading.
-    if status_line := re.match(rb"HTTP/1\.[01] ([1-5]\d\d)", outbox.head):
-        status = int(status_line[1])
-        raise TransportStartError("upgrade", _explain_refusal(status, ""), status)
-    if outbox.receive_allowance < 0:
-        detail = f"the answer to the upgrade has over {_MAX_HANDSHAKE} bytes"
-    elif outbox.head:
-        answer = _excerpt(outbox.head, request)
-        detail = f"this is no WebSocket server: it answered {answer!r}"
-    else:
-        detail = "the server hung up without an answer"
-    raise TransportStartError("upgrade", detail)
+    async def finish(self) -> WebSocketTransport:
+        """Wait for the server's consent.
+
+        Raises:
+            TransportStartError: it did not consent.
+        """
+        await self.settled.wait()
+        if self._made:
+            return self._made[0]
+        outbox, request = self._outbox, self._request
+        if self._refused:
+            # Not "from" it: it shows what the server answered, which may have been our token.
+            refusal = self._refused[0]
+            status, body = refusal.status_code, _excerpt(refusal.body or b"", request)
+            raise TransportStartError("upgrade", _explain_refusal(status, body), status)
+        # An answer that ends with the connection is one that trio-websocket never finishes reading.
+        if status_line := re.match(rb"HTTP/1\.[01] ([1-5]\d\d)", outbox.head):
+            status = int(status_line[1])
+            raise TransportStartError("upgrade", _explain_refusal(status, ""), status)
+        if outbox.receive_allowance < 0:
+            detail = f"the answer to the upgrade has over {_MAX_HANDSHAKE} bytes"
+        elif outbox.head:
+            answer = _excerpt(outbox.head, request)
+            detail = f"this is no WebSocket server: it answered {answer!r}"
+        else:
+            detail = "the server hung up without an answer"
+        raise TransportStartError("upgrade", detail)
 
 
 async def _give_reader_up(
@@ -434,7 +459,8 @@ def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionReje
 
 def _excerpt(answer: bytes, request: UpgradeRequest) -> str:
     """Return the beginning of what a server said, without the secrets that it may have echoed."""
-    return scrub(answer.decode("utf-8", "replace"), request.secrets)[:_EXCERPT].strip()
+    words = scrub(page_title(answer.decode("utf-8", "replace")), request.secrets)
+    return words[:_EXCERPT].strip()
 
 
 def _explain_refusal(status: int, text: str) -> str:
