@@ -89,6 +89,13 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def matrix(session: nox.Session) -> None:
+    """Print what comes of every fault in every state; ``-- --write`` puts it into the docs."""
+    session.install(".", *group("test"))
+    session.run("python", "tests/matrix_cells.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What things cost, as ratios within one run."""
     session.install(".[cli]")

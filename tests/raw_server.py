@@ -95,6 +95,14 @@ class RawPeer:
             first.split(" ")[1], {name.lower(): value.strip() for name, _, value in pairs}
         )
 
+    async def read(self, count: int) -> bytes:
+        """Read so many bytes."""
+        while len(self._buffer) < count:
+            assert await self._read_more(), f"hung up after {bytes(self._buffer)!r}"
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
     async def accept(self, *, and_send: bytes = b"") -> Request:
         """Read the request, agree to it, and send more in the same packet."""
         request = await self.request()
