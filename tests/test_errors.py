@@ -75,7 +75,10 @@ ERRORS = [
         "the link to the bot was lost in state connecting: silence",
     ),
     (FatalBotError(END, "out of memory"), "the bot failed: out of memory"),
-    (SlowReaderError(END, "session.events", 1024), "session.events let 1024 unread events pile up"),
+    (
+        SlowReaderError(END, "session.events", 1024),
+        "too many unread events (over 1024) in session.events",
+    ),
     (RequestError("time", "no clock"), "the bot refused 'time': no clock"),
     (RequestTimeoutError("time", 10.0), "the bot did not answer 'time' within 10 s"),
     (UploadError("no answer"), "the file was not uploaded: no answer"),

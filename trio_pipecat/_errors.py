@@ -157,7 +157,7 @@ class SlowReaderError(SessionEndedError):
     limit: int = 0
 
     def __str__(self) -> str:
-        return f"{self.reader} let {self.limit} unread events pile up"
+        return f"too many unread events (over {self.limit}) in {self.reader}"
 
 
 @attrs.define(eq=False)

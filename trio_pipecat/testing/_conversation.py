@@ -304,8 +304,7 @@ class Conversation:
             case SendText():
                 await self._take_text(id_, command)
             case SendFile():
-                name = command.file.name or "a file"
-                self.answer(f"{command.content} [{name}]".strip(), audio=command.audio_response)
+                await self._take_file(command)
             case ClientMessage():
                 await self._take_request(id_, command)
             case LlmFunctionCallResult():
@@ -365,6 +364,12 @@ class Conversation:
             )
         if command.run_immediately:
             self.answer(command.content, audio=command.audio_response)
+
+    async def _take_file(self, command: SendFile) -> None:
+        if command.run_immediately:
+            await self.interrupt()
+            name = command.file.name or "a file"
+            self.answer(f"{command.content} [{name}]".strip(), audio=command.audio_response)
 
     async def _take_request(self, id_: str, command: ClientMessage) -> None:
         handler = self._requests.get(command.t)
