@@ -4,11 +4,14 @@ They are in the repository, so that they can be read as they are; a test sees to
 what this would write.
 """
 
+import ast
+import importlib
 import inspect
 import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -110,17 +113,37 @@ def api() -> str:
     ):
         parts.append(f"## `{title}`\n")
         parts.append(markdown(module.__doc__) + "\n")
-        parts += [describe(name, getattr(module, name)) for name in sorted(module.__all__)]
+        for name in sorted(module.__all__):
+            parts.append(describe(name, getattr(module, name), module))
     return "\n".join(parts)
 
 
-def describe(name: str, thing: Any) -> str:
-    """Return the entry of a class, a function, or a value."""
+def describe(name: str, thing: Any, module: ModuleType = trio_pipecat) -> str:
+    """Return the entry of a class, a function, or a value of `module`."""
     if inspect.isclass(thing):
         return _describe_class(name, thing)
     if inspect.isfunction(thing):
         return f"### `{name}{signature(thing)}`\n\n{markdown(thing.__doc__)}\n"
-    return f"### `{name}`\n"
+    return f"### `{name}`\n\n{comment(name, module)}\n"
+
+
+def comment(name: str, module: ModuleType) -> str:
+    """Return the ``#:`` comment above a value, in the file that `module` has it from."""
+    source = inspect.getsource(_origin(name, module))
+    found = re.search(rf"((?:^#: .*\n)+){name}\b", source, re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{name} has no comment that says what it is")
+    lines = re.findall(r"#: (.*)", found[1])
+    return "\n".join(lines).replace("``", "`")
+
+
+def _origin(name: str, module: ModuleType) -> ModuleType:
+    """Return the file that a package re-exports `name` from."""
+    lines = ast.parse(inspect.getsource(module)).body
+    for line in lines:
+        if isinstance(line, ast.ImportFrom) and name in (alias.name for alias in line.names):
+            return importlib.import_module("." * line.level + (line.module or ""), module.__name__)
+    return module
 
 
 def _describe_class(name: str, cls: type) -> str:

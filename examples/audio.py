@@ -1,24 +1,28 @@
-"""Send a second of sound in real time, and write down what the bot says meanwhile."""
+"""Send a second of sound in real time, and write down what the bot is heard to say meanwhile."""
 
+import math
+import struct
 import sys
 import wave
 
 import trio
 
-from trio_pipecat import Session, open_session
+from trio_pipecat import AudioChunk, Session, open_session
 
 RATE = 16_000
 FRAME = 0.02  # seconds
 
 
-async def record(session: Session, path: str) -> None:
-    with wave.open(path, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        async for chunk in session.audio:
-            if file.getnframes() == 0:
-                file.setframerate(chunk.sample_rate)
-            file.writeframes(chunk.pcm)
+def tone(seconds: float, hertz: float = 440) -> bytes:
+    """Return a tone as signed 16-bit little-endian PCM."""
+    step = 2 * math.pi * hertz / RATE
+    samples = [round(8000 * math.sin(n * step)) for n in range(round(seconds * RATE))]
+    return struct.pack(f"<{len(samples)}h", *samples)
+
+
+async def listen(session: Session, heard: list[AudioChunk]) -> None:
+    async for chunk in session.audio:
+        heard.append(chunk)  # noqa: PERF401  # at once: this is cancelled in the end
 
 
 async def speak(session: Session, pcm: bytes) -> None:
@@ -30,14 +34,31 @@ async def speak(session: Session, pcm: bytes) -> None:
         await trio.sleep_until(beat)
 
 
+def write(path: str, heard: list[AudioChunk]) -> None:
+    first = heard[0]
+    with wave.open(path, "wb") as file:
+        file.setframerate(first.sample_rate)
+        file.setnchannels(first.num_channels)
+        file.setsampwidth(2)
+        for chunk in heard:
+            # One file, one rate. The simulated bot sends your sound back as it came, at yours.
+            if chunk.sample_rate == first.sample_rate:
+                file.writeframes(chunk.pcm)
+
+
 async def main(address: str, path: str) -> None:
+    heard: list[AudioChunk] = []
     async with open_session(address) as session, trio.open_nursery() as nursery:
-        nursery.start_soon(record, session, path)
+        nursery.start_soon(listen, session, heard)
         await session.wait_ready()
-        await speak(session, bytes(RATE * 2))
+        await speak(session, tone(1))
         await trio.sleep(0.5)
         nursery.cancel_scope.cancel()
-    print("written:", path)
+    if heard:
+        write(path, heard)
+        print("written:", path)
+    else:
+        print("the bot made no sound, so there is no file")
 
 
 trio.run(

@@ -4,7 +4,13 @@ import sys
 
 import trio
 
-from trio_pipecat import BotStoppedSpeaking, FunctionCall, open_session
+from trio_pipecat import (
+    BotStartedSpeaking,
+    BotStoppedSpeaking,
+    FunctionCall,
+    LlmFunctionCallStopped,
+    open_session,
+)
 
 
 async def get_weather(call: FunctionCall) -> dict[str, str]:
@@ -19,7 +25,9 @@ async def main(address: str) -> None:
         await session.wait_ready()
         # The simulated bot calls the function when it is told to. Yours has its own reasons.
         await session.send_client_message("function", {"city": "Oslo"})
+        await session.wait_event(LlmFunctionCallStopped)  # it has the result
+        await session.wait_event(BotStartedSpeaking)
         await session.wait_event(BotStoppedSpeaking)
 
 
-trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "sim:?greeting=")
+trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "sim:")

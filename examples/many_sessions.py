@@ -4,13 +4,15 @@ import sys
 
 import trio
 
-from trio_pipecat import BotStoppedSpeaking, PipecatClient
+from trio_pipecat import BotStartedSpeaking, BotStoppedSpeaking, PipecatClient, UserInput
 
 
 async def call(client: PipecatClient, number: int) -> None:
     async with client.open_session() as session:
         await session.wait_ready()
-        await session.send_text(f"This is caller {number}.")
+        sent = await session.send_text(f"This is caller {number}.")
+        await session.wait_event(UserInput, where=lambda taken: taken.msg_id == sent)
+        await session.wait_event(BotStartedSpeaking)
         await session.wait_event(BotStoppedSpeaking)
     print(f"caller {number}: {session.end.reason}")
 
@@ -22,4 +24,4 @@ async def main(address: str) -> None:
             nursery.start_soon(call, client, number)
 
 
-trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "sim:?greeting=")
+trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "sim:")

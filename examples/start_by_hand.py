@@ -16,7 +16,7 @@ async def main(address: str) -> None:
     print("session id:", started.params.session_id)
     print("transport:", started.params.transport)
 
-    # started.params.ws_url = "ws://10.0.0.7:7860/ws-client"   # if need be
+    # started.params.ws_url = "wss://bots.example/ws-client"   # if need be
 
     async with open_session(started, ready_timeout=10) as session:
         bot = await session.wait_ready()

@@ -1,28 +1,41 @@
 """The documentation is true: its examples run, its excerpts are excerpts, its pages are current."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import generate
 import pytest
+
+import trio_pipecat
+from trio_pipecat import testing
+from trio_pipecat.testing import _behaviours, _script
+from trio_pipecat.testing._requests import REQUESTS
+from trio_pipecat.testing._sim import bot_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+#: What pytest runs, instead of Python.
+TESTS = [path for path in EXAMPLES if path.stem.startswith("test_")]
 EXCERPT = re.compile(r"<!-- file: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
+EXCERPT_AND_AFTER = re.compile(r"<!-- file: (\S+) -->\n```\w+\n.*?```\n(?=(.{,200}))", re.DOTALL)
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 #: What an example prints, among other things, when it talks to the simulated bot.
 SAYS = {
     "a_bot_on_a_port": "bot: Tea is three euros.\nbot: THANK YOU",
+    "a_bot_that_behaves": "the bot's application: {'door': 'open'}\nended: bot",
     "audio": "written:",
     "captions": "Say this back to me, please.",
     "endings": "fatal: the bot reported 'as you wished'\ncrash: the link was lost, code 1006",
     "functions": "the bot asks: get_weather {'city': 'Oslo'}",
     "hello": "bot: You said: What is the capital of Japan?",
     "many_sessions": "caller 4: client",
+    "nurseries": "fatal: the bot failed: as you wished\nfatal: the task was told FatalBotError",
     "requests": "refused: as requested\nno answer within 0.2 s",
     "send_a_file": "bot: You said: What is this?",
     "start_by_hand": "the bot speaks RTVI 2.2.0",
@@ -42,6 +55,19 @@ def excerpts() -> list[tuple[str, str, str]]:
 def test_an_excerpt_is_one(page: str, file: str, text: str) -> None:
     """Every line of it stands in the file, together and in this order."""
     assert text in (ROOT / file).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_an_excerpt_says_where_the_rest_is(page: Path) -> None:
+    """A link to the whole program follows it. The README has whole programs."""
+    text = page.read_text()
+    found = EXCERPT_AND_AFTER.findall(text)
+    assert text.count("<!-- file: ") == len(found)
+    if page.name == "README.md" and page.parent == ROOT:
+        return
+    up = "../" * len(page.parent.relative_to(ROOT).parts)
+    for file, after in found:
+        assert after.startswith(f"\n*[{file}]({up}{file})*\n"), file
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -70,9 +96,51 @@ def test_generated_pages_are_current(path: Path) -> None:
     assert generate.pages()[path] == path.read_text()
 
 
+def told_of(heading: str) -> list[list[str]]:
+    """Return what stands in code in each first cell of the table after a heading."""
+    page = (ROOT / "docs" / "topics" / "simulated-bot.md").read_text()
+    section = page.partition(f"{heading}\n")[2].partition("\n#")[0]
+    _, _, *rows = re.findall(r"^\| .*$|^\|---.*$", section, re.MULTILINE)
+    return [re.findall(r"`([^`]+)`", row.split(" | ")[0]) for row in rows]
+
+
+def names_told_of(heading: str) -> set[str]:
+    return {re.findall(r"\w+", code)[0] for cell in told_of(heading) for code in cell}
+
+
+def test_the_page_of_the_simulated_bot_is_complete() -> None:
+    """What it is like, what it can be asked, what it does, and what a script may say."""
+    assert {field.name for field in attrs.fields(testing.SimulatedBot)} == names_told_of(
+        "## `SimulatedBot`"
+    )
+    assert set(REQUESTS) == names_told_of("## What it can be asked")
+    behaviours = {n for n in testing.__all__ if callable(getattr(_behaviours, n, None))}
+    behaviours = {n for n in behaviours if n.islower()} | {"script"}
+    assert behaviours == names_told_of("## Behaviours")
+    assert set(_script._STEPS) == names_told_of("## Scripts")
+
+
+@pytest.mark.parametrize("row", told_of("## The address `sim:`"), ids=lambda row: row[0])
+def test_an_option_of_sim_that_is_told_of_is_one(row: list[str]) -> None:
+    """If its value can't be 1, that is another matter."""
+    told = ""
+    try:
+        bot_of(f"sim:?{row[0]}=1")
+    except trio_pipecat.InvalidParamsError as error:
+        told = str(error)
+    assert "no option" not in told
+
+
+def test_the_script_that_is_shown_is_one() -> None:
+    """It is checked when it is made."""
+    page = (ROOT / "docs" / "topics" / "simulated-bot.md").read_text()
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    testing.script(json.loads(shown))
+
+
 def test_every_example_is_run() -> None:
     """By this file, by pytest, or against the real bot."""
-    elsewhere = {"first_conversation", "test_with_virtual_time"}
+    elsewhere = {"first_conversation", *(path.stem for path in TESTS)}
     assert {path.stem for path in EXAMPLES} == set(SAYS) | elsewhere
 
 
@@ -107,18 +175,23 @@ def test_the_first_program_runs_against_the_simulated_bot() -> None:
     process.communicate(timeout=20)
 
 
-def test_the_example_of_a_test_passes() -> None:
-    """With pytest, as a user would run it."""
-    example = ROOT / "examples" / "test_with_virtual_time.py"
-    options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+@pytest.mark.parametrize("example", TESTS, ids=lambda path: path.stem)
+def test_the_example_of_a_test_passes(example: Path, tmp_path: Path) -> None:
+    """In a project of its own, with the settings that the tutorial names."""
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text()
+    (settings,) = re.findall(r"```toml\n(.*?)```", tutorial, re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(settings)
+    (tmp_path / example.name).write_text(example.read_text())
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(example)],
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         timeout=60,
         check=False,
     )
-    assert "1 passed" in done.stdout
+    assert 0 == done.returncode, done.stdout
+    assert f"{example.read_text().count('async def test_')} passed" in done.stdout
 
 
 def test_the_readme_names_the_two_commands_that_ci_runs() -> None:

@@ -67,8 +67,12 @@ class Session:
     ends when the session is over. `subscribe` gives an independent, filtered stream.
 
     Every method that sends waits while the link is backed up, raises `BotNotReadyError` before the
-    bot is ready and `SessionEndedError` (or the session's own error) after the end. One that was
-    cancelled has sent nothing; one that returned has sent the message whole.
+    bot is ready and `SessionEndedError` (or the session's own error) after the end. In a block that
+    is ending the error is raised once, and who comes later is cancelled instead.
+
+    A send that returned has sent everything. A send of one message that was cancelled has sent
+    nothing; the methods that may do more (`request`, `send_audio`, `send_dtmf`, `send_file`,
+    `upload_file`) say what is left then.
 
     A session may be used by any task. Which tasks are told of an error, and which are cancelled, is
     described in *How a session ends*, in the documentation.
@@ -140,6 +144,9 @@ class Session:
     async def wait_for(self, state: State) -> None:
         """Wait until the session has reached `state`, or passed it by. Cancelling is safe.
 
+        If the session ends before, a task of a block that is ending is cancelled with it. Any other
+        is told.
+
         Raises:
             SessionEndedError: the session ended before.
             ValueError: there is no such state.
@@ -204,6 +211,9 @@ class Session:
         ``await`` of something else in between misses nothing: what is sent is answered after it
         was sent, and whoever is woken by an event goes on before the next one. Else `subscribe`
         first. Cancelling is safe.
+
+        If the session ends before, with an error that nobody in the block was told yet, that is
+        raised here. Else a task of a block that is ending is cancelled with it. Any other is told.
 
         Raises:
             SessionEndedError: the session ended, and it did not come.
@@ -311,11 +321,11 @@ class Session:
         t: str,
         d: Json = None,
         *,
-        timeout: float = 10,  # noqa: ASYNC109  # an application that does not know `t` is silent
+        timeout: float = 10,  # noqa: ASYNC109  # an application may be silent about a `t`
     ) -> Json:
         """Send the bot's application a message and return the data of its answer.
 
-        An application that does not know `t` does not answer at all, so there is a `timeout`, in
+        An application that does not know `t` need not answer at all, so there is a `timeout`, in
         seconds. When it is cancelled, the request may have been sent; its answer then comes as an
         event only.
 
@@ -353,6 +363,9 @@ class Session:
     async def send_dtmf(self, keys: str) -> str:
         """Press keys of a telephone, such as ``"123#"``, in this order.
 
+        A bot of RTVI 2.0 gets a message for each key: when this is cancelled, it may have got the
+        first of them.
+
         Raises:
             ValueError: there are other characters than ``0123456789*#``, or none.
             UnsupportedFeatureError: the bot speaks RTVI 1.
@@ -374,7 +387,8 @@ class Session:
 
         A path is uploaded if the bot takes uploads, else it goes inside the message if it is small
         enough. A `File` goes as it is: one that `upload_file` returned, one with bytes, or one with
-        an address that the bot can reach. Bots do not acknowledge files.
+        an address that the bot can reach. Bots do not acknowledge files. Cancelled: the bot got no
+        message, but its server may have the file.
 
         Raises:
             UnsupportedFeatureError: the bot speaks an RTVI before 2.2.

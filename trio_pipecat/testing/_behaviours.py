@@ -31,6 +31,7 @@ from ._voice import loudness
 #: Versions of RTVI with which a bot may surprise a client, by their first number.
 _VERSIONS: Final = {0: "0.3.0", 1: "1.4.0", 3: "3.0.0"}
 
+#: What `garbage` can send.
 GarbageKind: TypeAlias = Literal[
     "frame",
     "half a frame",
