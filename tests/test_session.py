@@ -1300,7 +1300,7 @@ async def test_a_cancelled_disconnect_says_goodbye(autojump_clock: MockClock, st
                         await trio.sleep_forever()
             await trio.sleep(1)
             assert 1000 == served.bot.conversations[0].end.code
-    assert "client" == session.end.reason
+    assert session.end.reason in ("client", "cancelled")  # it may not have begun
 
 
 async def _cancel_soon(steps: int, scope: trio.CancelScope) -> None:

@@ -28,7 +28,8 @@ class MemoryTransport(Transport):
         self._side: Side = side
         self._other: MemoryTransport
         self._inbox: deque[Incoming] = deque()
-        self._changed = trio.Event()
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._taken = trio.lowlevel.ParkingLot()
         self._end: LinkEnd | None = None
         self._frozen = False
         self._closing = False
@@ -45,13 +46,20 @@ class MemoryTransport(Transport):
 
     async def receive(self) -> Incoming:
         """Return what arrives next. Cancelling loses nothing."""
-        await trio.lowlevel.checkpoint()
-        while not self._inbox:
-            if self._end is not None and not self._closing:
-                raise trio.EndOfChannel
-            await self._changed.wait()
+        waited = False
+        while True:
+            while not self._inbox and (self._end is None or self._closing):
+                await self._arrived.park()
+                waited = True
+            if waited:
+                break
+            # Whoever did not have to wait gives way, once; another may be served meanwhile.
+            await trio.lowlevel.checkpoint()
+            waited = True
+        if not self._inbox:
+            raise trio.EndOfChannel
         item = self._inbox.popleft()
-        self._other._wake()
+        self._other._taken.unpark_all()
         return item
 
     async def send_message(self, text: str) -> None:
@@ -79,11 +87,11 @@ class MemoryTransport(Transport):
     async def _send(self, item: Incoming) -> None:
         await trio.lowlevel.checkpoint()
         while self._end is None and len(self._other._inbox) >= _BACKLOG:
-            await self._changed.wait()
+            await self._taken.park()
         if self._end is not None:
             raise trio.BrokenResourceError(f"the link has ended: {self._end}")
         self._other._inbox.append(item)
-        self._other._wake()
+        self._other._arrived.unpark_all()
 
     async def aclose(self, code: int = 1000, text: str = "") -> None:
         """Say goodbye and wait for the other end's. Cancelling it closes without the wait."""
@@ -137,8 +145,8 @@ class MemoryTransport(Transport):
         self._wake()
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._arrived.unpark_all()
+        self._taken.unpark_all()
 
 
 def memory_transport_pair(
