@@ -369,6 +369,19 @@ async def test_iterator_is_a_reader_until_it_is_garbage():
     assert ["moved"] == owner.told
 
 
+async def test_garbage_may_be_collected_anywhere():
+    """An iterator in a ring of references, found by the collector in another thread."""
+    owner = Session()
+    stream = filled(owner=owner)
+    ring = [aiter(stream)]
+    ring.append(ring)
+    del ring
+    await trio.to_thread.run_sync(gc.collect)
+    await wait_all_tasks_blocked()
+    assert set() == stream._reading_tasks()
+    assert ["moved"] == owner.told
+
+
 async def test_readers_in_several_tasks():
     """The readers of a stream are named, in alphabetical order."""
     stream = filled(count=0)

@@ -14,6 +14,7 @@ what nobody reads is not kept, or not counted against anybody.
 import inspect
 import weakref
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, final
 
@@ -200,11 +201,18 @@ class Stream(Generic[T]):
         try:
             at_home = trio.lowlevel.current_trio_token() is self._trio_token
         except RuntimeError:
-            at_home = False  # the garbage collector may come by in any thread
+            at_home = False
         if at_home:
-            if not self._has_readers():
-                self._on_unread()
-            self._owner.stream_moved()
+            self._note_departure()
+        else:
+            # The garbage collector may come by in any thread, and after the end.
+            with suppress(trio.RunFinishedError):
+                self._trio_token.run_sync_soon(self._note_departure)
+
+    def _note_departure(self) -> None:
+        if not self._has_readers():
+            self._on_unread()
+        self._owner.stream_moved()
 
     def _put(self, item: T) -> None:
         self._buffer.append(item)
