@@ -43,6 +43,7 @@ testing._sim testing._serve testing._recorder testing._replay testing._diff
 testing
 tools._run tools._options tools._console
 tools._probe tools._events tools._serve tools._demo
+tools._record
 tools._cli
 tools
 __main__
