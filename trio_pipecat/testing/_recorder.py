@@ -21,7 +21,7 @@ from .._wire import Json
 from ..audio import AudioChunk
 from ..transports import Incoming, Interruption, Undecodable
 from ._recording import MAGIC, VERSION
-from ._stereo import BOT, USER, StereoWriter
+from ._stereo import BOT, MAX_FRAMES, USER, StereoWriter
 from ._track import Track, convert, mix_down, samples_of, scale
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
@@ -31,6 +31,9 @@ _FLUSH_SECONDS: Final = 1
 #: The rate of the WAV file where the bot has not spoken for so many seconds of the user's sound.
 _PATIENCE_SECONDS: Final = 5
 _USUAL_RATE: Final = 24_000
+#: What is beyond this is no sound, whatever it says, and is not kept.
+_MAX_RATE: Final = 192_000
+_MAX_CHANNELS: Final = 32
 _KNOWN_TYPES: Final = {*EVENT_TYPES, *COMMAND_TYPES}
 #: Nothing has gone over the link before these are passed.
 _BEFORE_THE_FIRST_WORD: Final = frozenset(
@@ -65,7 +68,7 @@ class Recorder(Tap):
 
     Raises:
         OSError: the file can't be written.
-        ValueError: the file would be its own WAV file.
+        ValueError: the file would be its own WAV file, or there is no such rate.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class Recorder(Tap):
         self.audio_path = self.path.with_suffix(".wav")
         if self.audio_path == self.path:
             raise ValueError(f"the sound goes to {self.path.name}; call the recording otherwise")
-        if sample_rate is not None and sample_rate <= 0:
-            raise ValueError(f"a sample rate is positive, not {sample_rate}")
+        if sample_rate is not None and not 0 < sample_rate <= _MAX_RATE:
+            raise ValueError(
+                f"a sample rate is positive and at most {_MAX_RATE}, not {sample_rate}"
+            )
         #: Why the recording has stopped before the session was over; None: it has not.
         self.error: OSError | None = None
         #: How many messages were written, and how many seconds of sound, by who said them.
@@ -106,6 +111,7 @@ class Recorder(Tap):
             self._file.close()
             raise
         self._write_header(complete=session.state in _BEFORE_THE_FIRST_WORD)
+        self._flush()
         for state, at in history:
             self._write(at, state=str(state))
         self._learn_secrets()
@@ -297,15 +303,18 @@ class Recorder(Tap):
         side = BOT if by == "bot" else USER
         rate, frames = chunk.sample_rate, chunk.num_frames
         begin = self._tracks[side].place(at - self._began, rate, frames)
-        kept = True
-        if self._rate is None and side == USER:
+        kept = rate <= _MAX_RATE and chunk.num_channels <= _MAX_CHANNELS
+        kept = kept and (begin + frames) * _MAX_RATE <= MAX_FRAMES * rate
+        if not kept:
+            pass
+        elif self._rate is None and side == USER:
             self._early.append((chunk, begin))
             if sum(early.duration for early, _ in self._early) > _PATIENCE_SECONDS:
                 self._place_early(_USUAL_RATE)
         else:
             if self._rate is None:
                 self._place_early(rate)
-            kept = self._place(side, chunk, begin)
+            self._place(side, chunk, begin)
         return {
             "rate": rate,
             "channels": chunk.num_channels,
@@ -321,13 +330,14 @@ class Recorder(Tap):
         for chunk, begin in early:
             self._place(USER, chunk, begin)
 
-    def _place(self, side: int, chunk: AudioChunk, begin: int) -> bool:
+    def _place(self, side: int, chunk: AudioChunk, begin: int) -> None:
         rate = self._rate or chunk.sample_rate
         if self._wav is None:
             self._wav = StereoWriter(self.audio_path, rate)
         samples = mix_down(samples_of(chunk.pcm), chunk.num_channels)
         if rate == chunk.sample_rate:
-            return self._wav.write(side, begin, samples)
+            self._wav.write(side, begin, samples)
+            return
         to_begin = scale(begin, chunk.sample_rate, rate)
         to_end = scale(begin + len(samples), chunk.sample_rate, rate)
         converted = convert(
@@ -336,7 +346,7 @@ class Recorder(Tap):
             to_frames=to_end - to_begin,
             to_rate=rate,
         )
-        return self._wav.write(side, to_begin, converted)
+        self._wav.write(side, to_begin, converted)
 
     def _cut(self, by: str, at: float) -> dict[str, Json]:
         """The bot was interrupted: what has not sounded yet never will."""

@@ -42,7 +42,7 @@ from .._errors import RecordingError
 from .._state import EndReason, Side, State
 from .._wire import Json
 from ..audio import AudioChunk
-from ._stereo import BOT, USER, NotStereoError, StereoReader
+from ._stereo import BOT, MAX_FRAMES, USER, NotStereoError, StereoReader
 from ._track import convert, pcm_of, scale, spread
 
 #: The key that makes a file one of ours; its value is the format's version.
@@ -378,6 +378,8 @@ class _Loader:
     def _audio(self, keys: "_Keys", by: Speaker, when: dict[str, Any]) -> RecordedAudio:
         rate, channels = keys.count("rate", 1), keys.count("channels", 1)
         frames = keys.count("frames")
+        if frames * channels > MAX_FRAMES:
+            raise self._error(f"'frames' can't be {frames}")
         at_frame = None if keys.take("at_frame", int, NoneType) is None else keys.count("at_frame")
         if by == "bot":
             self._rate = rate
@@ -467,7 +469,7 @@ class _Keys:
         times = {}
         for key in ("t", "wall"):
             value = self.take(key, int, float)
-            if not 0 <= value < math.inf:
+            if not 0 <= value < 2**53:  # NaN is not, either
                 raise self._error(key, "is no time")
             times[key] = float(value)
         return times

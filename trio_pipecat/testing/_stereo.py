@@ -37,13 +37,10 @@ class StereoWriter:
         self._file: BinaryIO = open(path, "w+b")  # noqa: PTH123, SIM115  # closed by close()
         self._write_header()
 
-    def write(self, side: int, begin: int, samples: "array[int]") -> bool:
-        """Put one side's samples at frame `begin`. False: the file would be too large."""
-        if begin + len(samples) > MAX_FRAMES:
-            return False
+    def write(self, side: int, begin: int, samples: "array[int]") -> None:
+        """Put one side's samples at frame `begin`; it has room for `MAX_FRAMES`."""
         for start in range(0, len(samples), _STEP):
             self._write(side, begin + start, samples[start : start + _STEP])
-        return True
 
     def silence(self, side: int, begin: int, end: int) -> None:
         """Forget one side's samples from `begin` to `end`."""
@@ -58,6 +55,8 @@ class StereoWriter:
 
     def close(self) -> None:
         """Finish the file."""
+        if self._file.closed:
+            return
         try:
             self._write_header()
         finally:

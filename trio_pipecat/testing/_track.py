@@ -85,13 +85,14 @@ def mix_down(samples: "array[int]", channels: int) -> "array[int]":
     """Return one channel, the mean of all."""
     if channels == 1:
         return samples
+    samples = samples[: len(samples) // channels * channels]
     by_channel = [samples[number::channels] for number in range(channels)]
     return array("h", [sum(frame) // channels for frame in zip(*by_channel, strict=True)])
 
 
 def spread(samples: "array[int]", channels: int) -> "array[int]":
     """Return as many channels, each the same."""
-    if channels == 1:
+    if channels == 1 or not samples:
         return samples
     out = array("h", bytes(2 * len(samples) * channels))
     for number in range(channels):
@@ -100,8 +101,8 @@ def spread(samples: "array[int]", channels: int) -> "array[int]":
 
 
 def samples_of(pcm: bytes) -> "array[int]":
-    """Return PCM s16le as numbers."""
-    return swapped(array("h", pcm))
+    """Return PCM s16le as numbers. Half a sample at the end is none."""
+    return swapped(array("h", pcm[: len(pcm) // 2 * 2]))
 
 
 def pcm_of(samples: "array[int]") -> bytes:
