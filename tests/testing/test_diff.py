@@ -61,8 +61,10 @@ def test_the_sides_are_compared_each_for_itself(make: Any) -> None:
         (
             [at(received={**TOLD, "label": "x"})],
             [at(received={**TOLD, "data": 1})],
-            'received: user-input {"data": {"text": "a"}, "label": "x"} (line 2) / '
-            "user-input 1 (line 2)",
+            (
+                'received: user-input {"data": {"text": "a"}, "label": "x"} (line 2) / '
+                "user-input 1 (line 2)"
+            ),
         ),
         (
             [at(received="interruption")],
@@ -106,8 +108,8 @@ def test_the_end_counts(make: Any) -> None:
     assert [] == diff(make(end=lost), make(end={**lost, "error": {**error, "text": "b"}}))
     (difference,) = diff(make(), make(end={**lost, "text": "bye"}))
     assert (
-        "end: client in state ready (first: client, closed with 1000) (line 2) / connection_lost in "
-        "state ready (first: client, closed with 1006 'bye'): ConnectionLostError (line 2)"
+        "end: client in state ready (first: client, closed with 1000) (line 2) / "
+        "connection_lost in state ready (first: client, closed with 1006 'bye'): ConnectionLostError (line 2)"
     ) == str(difference)
     (difference,) = diff(make(end={**END, "code": None}), make(end=None))
     assert "end: only in the first: client in state ready (first: client) (line 2)" == str(

@@ -400,6 +400,11 @@ async def test_a_known_type_is_no_secret(tmp_path: Path, autojump_clock: MockClo
     assert "bot-ready" == found[0]["type"]
 
 
+def full_disk(mode: str = "w", **options: Any) -> Any:
+    """Return a file that can't be written."""
+    return open("/dev/full", mode, **options)
+
+
 # -- files ---------------------------------------------------------------------------------------
 
 
@@ -498,12 +503,12 @@ async def test_a_full_disk_ends_the_recording_and_not_the_session(
             with Recorder(session, tmp_path / "x.jsonl") as recorder:
                 if what == "messages":
                     recorder._file.close()
-                    recorder._file = open("/dev/full", "w")
+                    recorder._file = full_disk()
                 else:
                     await session.wait_event(tp.AudioStarted)
                     await trio.sleep(0.1)
                     recorder._wav._file.close()
-                    recorder._wav._file = open("/dev/full", "w+b", buffering=0)
+                    recorder._wav._file = full_disk("w+b", buffering=0)
                 await session.wait_event(tp.BotStoppedSpeaking)
                 await trio.sleep(1)
                 await session.request("ping", 1)
@@ -523,6 +528,6 @@ async def test_what_fails_at_the_very_end_is_kept(
     async with tp.open_session("sim:?greeting=") as session:
         recorder = Recorder(session, tmp_path / "x.jsonl")
         recorder._file.close()
-        recorder._file = open("/dev/full", "w")
+        recorder._file = full_disk()
         await session.wait_ready()
     assert isinstance(recorder.error, OSError)

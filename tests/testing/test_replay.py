@@ -64,12 +64,17 @@ async def record(path: Path, connect: Any, body: Talk = talk, **keywords: Any) -
     return load_recording(path)
 
 
-def moments(recording: Recording) -> list[Any]:
-    """Return what happened, and when, but for ids and timestamps, which are of the day."""
-    return [
-        (event.t, type(event).__name__, getattr(event, "type", getattr(event, "at_frame", None)))
-        for event in (*recording.events, recording.end)
-    ]
+def moments(recording: Recording) -> dict[str, list[Any]]:
+    """Return what happened when, for each side.
+
+    Who of two that speak at the same moment is first is up to trio, which does not say.
+    """
+    found: dict[str, list[Any]] = {}
+    for event in (*recording.events, recording.end):
+        told = getattr(event, "type", getattr(event, "at_frame", None))
+        by = getattr(event, "by", "session")
+        found.setdefault(by, []).append((event.t, type(event).__name__, told))
+    return found
 
 
 async def test_a_conversation_is_the_same_again(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -81,9 +86,9 @@ async def test_a_conversation_is_the_same_again(tmp_path: Path, autojump_clock: 
     thrice = await record(tmp_path / "d.jsonl", ReplayBot(again).connect)
     assert [[]] * 3 == [diff(first, other, audio_tolerance=0) for other in (again, twice, thrice)]
     assert moments(again) == moments(twice)
-    assert [pytest.approx(t, abs=1e-5) for t, *_ in moments(first)] == [
-        t for t, *_ in moments(again)
-    ]
+    for by, said in moments(first).items():
+        times = [t for t, *_ in said]
+        assert pytest.approx(times, abs=1e-5) == [t for t, *_ in moments(again)[by]]
     sounds = {(tmp_path / f"{name}.wav").read_bytes() for name in "abcd"}
     assert 1 == len(sounds)
 
@@ -124,6 +129,8 @@ def test_every_conversation_is_the_same_again(
                     await session.interrupt()
                 case _:
                     await trio.sleep(argument)
+        # Whether what comes in the very moment of hanging up is still heard is up to trio.
+        await trio.sleep(0.0123457)
 
     async def main(folder: Path) -> None:
         bot = SimulatedBot(greeting="Hello!", think_seconds=think)
@@ -197,7 +204,7 @@ async def test_a_link_that_was_never_there(tmp_path: Path, autojump_clock: MockC
 
 
 @pytest.fixture
-async def question(tmp_path: Path, autojump_clock: MockClock) -> Recording:
+async def question(tmp_path: Path) -> Recording:
     """A question after one second, and its answer after half a second more."""
 
     async def body(session: tp.Session) -> None:
@@ -210,8 +217,10 @@ async def question(tmp_path: Path, autojump_clock: MockClock) -> Recording:
 
 
 @pytest.mark.parametrize("seconds", [0.25, 1, 7])
-async def test_an_answer_follows_its_question(question: Recording, seconds: float) -> None:
-    """As late as it did, however early or late the question comes; and its ids are the live ones."""
+async def test_an_answer_follows_its_question(
+    autojump_clock: MockClock, question: Recording, seconds: float
+) -> None:
+    """As late as it did, however early or late the question comes; ids are the live ones."""
     async with tp.open_session(transport=ReplayBot(question).connect) as session:
         ready = await session.wait_ready()
         assert "client-ready-1" == ready.id
@@ -226,7 +235,9 @@ async def test_an_answer_follows_its_question(question: Recording, seconds: floa
         assert 0.5 == pytest.approx(trio.current_time() - began)
 
 
-async def test_a_question_that_is_not_asked_is_waited_for(question: Recording) -> None:
+async def test_a_question_that_is_not_asked_is_waited_for(
+    autojump_clock: MockClock, question: Recording
+) -> None:
     """Like a real bot that has nothing to say."""
     async with tp.open_session(transport=ReplayBot(question).connect) as session:
         await session.wait_ready()
@@ -235,14 +246,14 @@ async def test_a_question_that_is_not_asked_is_waited_for(question: Recording) -
     assert waiting.cancelled_caught
 
 
-async def test_a_replay_need_not_follow(question: Recording) -> None:
+async def test_a_replay_need_not_follow(autojump_clock: MockClock, question: Recording) -> None:
     """Then all is timed from the client's first message; ids that nobody sent stay."""
     bot = ReplayBot(question, follow_client=False)
     async with tp.open_session(transport=bot.connect) as session:
         await session.wait_ready()
         began = trio.current_time()
         assert "send-text-2" == (await session.wait_event(tp.UserInput)).msg_id
-        assert 1 == trio.current_time() - began
+        assert 1 == pytest.approx(trio.current_time() - began)
 
 
 async def test_requests_get_their_own_answers(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -307,7 +318,9 @@ async def test_a_recording_without_an_end_goes_silent(
     """There is nothing more to say."""
     path = tmp_path / "a.jsonl"
     await record(path, SimulatedBot(greeting="Hi.").connect, _nothing)
-    path.write_text("".join(line for line in path.open() if '"end"' not in line))
+    path.write_text(
+        "".join(line for line in path.read_text().splitlines(True) if '"end"' not in line)
+    )
     async with tp.open_session(
         transport=ReplayBot(load_recording(path, partial=True)).connect
     ) as s:
@@ -324,7 +337,8 @@ async def test_on_a_port_in_real_time(code: int, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     first = await record(path, SimulatedBot(greeting="Hi.").connect, _say_and_interrupt)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines.insert(-3, {**lines[-3], "received": "undecodable", "detail": "x", "raw": "/w=="})
+    when = {"t": lines[-3]["t"], "wall": 0}
+    lines.insert(-3, {**when, "received": "undecodable", "detail": "x", "raw": "/w=="})
     del lines[-1]["end"]["error"]
     lines[-1]["end"] |= {"first": "bot", "code": code, "error": None}
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
