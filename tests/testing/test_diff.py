@@ -1,10 +1,13 @@
 """How two recordings differ."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_recording import AUDIO, END, at, write, write_wav
 
 from trio_pipecat.testing import Recording, diff, load_recording
@@ -109,7 +112,8 @@ def test_the_end_counts(make: Any) -> None:
     (difference,) = diff(make(), make(end={**lost, "text": "bye"}))
     assert (
         "end: client in state ready (first: client, closed with 1000) (line 2) / "
-        "connection_lost in state ready (first: client, closed with 1006 'bye'): ConnectionLostError (line 2)"
+        "connection_lost in state ready (first: client, closed with 1006 'bye'): "
+        "ConnectionLostError (line 2)"
     ) == str(difference)
     (difference,) = diff(make(end={**END, "code": None}), make(end=None))
     assert "end: only in the first: client in state ready (first: client) (line 2)" == str(
@@ -121,3 +125,29 @@ def test_a_difference_is_a_value(make: Any) -> None:
     """With what differs, both sides, and their lines."""
     (difference,) = diff(make(), make(at(state="idle")))
     assert ("state", None, "idle", None, 2) == attrs.astuple(difference)
+
+
+WORDS = st.lists(st.sampled_from("abc"), max_size=12)
+
+
+@given(WORDS, WORDS)
+def test_differences_turn_one_into_the_other(left: list[str], right: list[str]) -> None:
+    """Taking away what only the first has, and putting in what only the second has."""
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = (
+            load_recording(write(Path(folder), *(at(sent={"type": word}) for word in words)))
+            for words in (left, right)
+        )
+    found = diff(one, other)
+    removed = {difference.left_line for difference in found}
+    kept = [message.type for message in one.messages("client") if message.line not in removed]
+    added = {difference.right_line for difference in found}
+    there = [message.type for message in other.messages("client") if message.line not in added]
+    assert kept == there
+
+
+def test_thousands_of_equal_messages_take_no_time(make: Any) -> None:
+    """As a long call has."""
+    many = [at(sent=TEXT)] * 5_000
+    (difference,) = diff(make(*many), make(*many[:2_500], at(sent={}), *many[2_500:]))
+    assert 2_502 == difference.right_line

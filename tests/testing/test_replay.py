@@ -330,6 +330,17 @@ async def test_a_recording_without_an_end_goes_silent(
     assert "client" == s.end.reason
 
 
+async def test_a_recording_without_its_beginning_is_refused(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Nobody would ever be ready."""
+    async with tp.open_session("sim:") as session:
+        await session.wait_ready()
+        Recorder(session, tmp_path / "a.jsonl")
+    with pytest.raises(tp.RecordingError, match=r"a\.jsonl, line 1: .* began too late"):
+        ReplayBot(load_recording(tmp_path / "a.jsonl"))
+
+
 @pytest.mark.socket
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 1011])
 async def test_on_a_port_in_real_time(code: int, tmp_path: Path) -> None:

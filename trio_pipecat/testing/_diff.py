@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -116,8 +117,7 @@ def _compare(
     show: Callable[..., str],
 ) -> Iterator[Difference]:
     one, other = [show(event) for event in left], [show(event) for event in right]
-    matcher = SequenceMatcher(None, one, other, autojunk=False)
-    for operation, i, i_end, j, j_end in matcher.get_opcodes():
+    for operation, i, i_end, j, j_end in _operations(one, other):
         if operation == "equal":
             continue
         for offset in range(max(i_end - i, j_end - j)):
@@ -129,6 +129,21 @@ def _compare(
                 left_line=left[i + offset].line if has_left else None,
                 right_line=right[j + offset].line if has_right else None,
             )
+
+
+def _operations(one: list[str], other: list[str]) -> Iterator[tuple[str, int, int, int, int]]:
+    """Return how to make `other` of `one`."""
+    # Most is equal as a rule, and what is need not be looked at in every combination.
+    begin = sum(1 for _ in takewhile(_equal, zip(one, other, strict=False)))
+    one, other = one[begin:], other[begin:]
+    end = sum(1 for _ in takewhile(_equal, zip(reversed(one), reversed(other), strict=False)))
+    matcher = SequenceMatcher(None, one[: len(one) - end], other[: len(other) - end])
+    for operation, i, i_end, j, j_end in matcher.get_opcodes():
+        yield operation, begin + i, begin + i_end, begin + j, begin + j_end
+
+
+def _equal(pair: tuple[str, str]) -> bool:
+    return pair[0] == pair[1]
 
 
 def _show(event: Recorded) -> str:

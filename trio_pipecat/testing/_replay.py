@@ -20,7 +20,7 @@ from typing import Final
 import attrs
 import trio
 
-from .._errors import TransportStartError, UnsupportedFeatureError
+from .._errors import RecordingError, TransportStartError, UnsupportedFeatureError
 from .._messages import ClientReady
 from .._params import ConnectParams
 from .._state import State
@@ -84,9 +84,15 @@ class ReplayBot:
         recording: what is played.
         follow_client: wait for the client's messages; False: everything is timed from its
             ``client-ready``, whatever else it says.
+
+    Raises:
+        RecordingError: the recording is not `complete`: without its beginning nobody gets ready.
     """
 
     def __init__(self, recording: Recording, *, follow_client: bool = True) -> None:
+        if not recording.complete:
+            detail = "this recording began too late to be replayed: what came first is missing"
+            raise RecordingError(str(recording.path), 1, detail)
         self.recording = recording
         self.follow_client = follow_client
         self._script = _Script(recording, follow_client=follow_client)
