@@ -19,6 +19,7 @@ from trio_pipecat._errors import (
     PipecatError,
     ProtocolError,
     ReadyTimeoutError,
+    RecordingError,
     RequestError,
     RequestTimeoutError,
     SessionEndedError,
@@ -87,6 +88,8 @@ ERRORS = [
     (MessageTooLargeError(10, 5), "a message of 10 bytes is over the limit of 5"),
     (ProtocolError("not JSON"), "not JSON"),
     (DeviceError("microphone 2", "unplugged"), "microphone 2: unplugged"),
+    (RecordingError("a.jsonl", 3, "'t' is missing"), "a.jsonl, line 3: 't' is missing"),
+    (RecordingError("a.wav", None, "too short"), "a.wav: too short"),
     (InternalError("oops"), "a bug in trio_pipecat, please report it: oops"),
 ]
 EACH = [error for error, _ in ERRORS]

@@ -24,7 +24,7 @@ _block transports._envelope transports._outbox transports._upgrade
 transports._wires transports._memory
 transports._websocket transports._registry
 transports
-_options
+_options _tap
 _http
 _start
 _targets
@@ -34,14 +34,17 @@ _session
 _client
 __init__
 testing._voice testing._bot_protocol testing._http_server testing._network
-testing._personality testing._utterance
-testing._conversation
+testing._personality testing._utterance testing._track
+testing._conversation testing._stereo
+testing._memory_link testing._recording
 testing._requests testing._behaviours testing._script
 testing._bot
-testing._sim testing._serve
+testing._sim testing._serve testing._recorder testing._replay testing._diff
+testing.pytest
 testing
 tools._run tools._options tools._console
 tools._probe tools._events tools._serve tools._demo
+tools._record
 tools._cli
 tools
 __main__

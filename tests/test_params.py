@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trio_pipecat import ConnectParams, StartBotError, StartedBot
-from trio_pipecat._params import offer_url, read_answer, without_secrets
+from trio_pipecat._params import offer_url, read_answer, secrets_in, without_secrets
 
 ENDPOINT = "http://localhost:7860/start"
 UUID = "123e4567-e89b-12d3-a456-426614174000"
@@ -393,3 +393,32 @@ def test_a_very_deep_answer_is_shown_to_some_depth():
     """An answer that is a tower of lists breaks nothing."""
     answer = json.loads(450 * '{"a":[' + 450 * "]}")
     assert "***" in json.dumps(without_secrets(answer))
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (None, []),
+        ("text", []),
+        ({"token": "t"}, ["t"]),
+        ({"TOKEN": 5, "Token": None}, []),
+        ([{"apiKey": ["a", {"x": "b"}, 1]}], ["a", "b"]),
+        ({"body": "sealed"}, ["sealed"]),
+        ({"body": {"city": "Oslo", "password": "p"}}, ["p"]),
+        ({"plain": {"credential": "c"}, "x": [1]}, ["c"]),
+    ],
+)
+def test_secrets_are_known_by_their_keys(value, found):
+    """However deep; a body that is an object is not one, but may hold some."""
+    assert found == secrets_in(value)
+
+
+def test_secrets_are_not_looked_for_without_end():
+    """Nothing is as deep on purpose."""
+    deep = {"token": "t"}
+    for _ in range(100):
+        deep = {"x": [deep]}
+    assert [] == secrets_in(deep)
+    for _ in range(100):
+        deep = {"token": [deep]}
+    assert [] == secrets_in(deep)

@@ -351,3 +351,42 @@ async def test_a_start_has_a_deadline():
     async with serve_http(lambda exchange: exchange.hang()) as server:
         with pytest.raises(StartBotError, match="no answer within"):
             await plan_for(server.url(), start_timeout=0.05).start()
+
+
+# -- secrets -----------------------------------------------------------------------------
+
+
+def test_a_plan_knows_what_nobody_should_see():
+    """Of what was asked, of what was answered, and of what is connected to."""
+    plan = plan_for(
+        "https://me:pass-word@bot.example/start?key=query%20secret",
+        headers={"Authorization": "Bearer header-secret"},
+        request_data={"body": {"api_key": "key-secret", "city": "Oslo"}},
+        ice_servers=[{"credential": "turn-secret"}],
+        token="given/token",
+    )
+    params = websocket_params(
+        token="later-token", ws_url=f"{WS_URL}?token=url-token", body="sealed"
+    )
+    started = StartedBot(endpoint=ENDPOINT, answer={"token": "answer-token"}, params=params)
+    known = {"pass-word", "query secret", "query%20secret", "header-secret", "key-secret"}
+    known |= {"turn-secret", "given/token", "given%2Ftoken"}
+    assert known <= {*plan.secrets(None, None)}
+    known |= {"later-token", "url-token", "sealed", "answer-token"}
+    secrets = plan.secrets(params, started)
+    assert known <= {*secrets}
+    assert not {"Oslo", "", None} & {*secrets}
+
+
+@pytest.mark.parametrize(
+    ("target", "keywords", "kind"),
+    [
+        ("sim:", {}, "sim"),
+        (ENDPOINT, {}, "endpoint"),
+        (WS_URL, {}, "websocket"),
+        (None, {"transport": connector}, "custom"),
+    ],
+)
+def test_a_plan_says_of_what_kind_it_is(target, keywords, kind):
+    """And not where it leads."""
+    assert kind == plan_for(target, **keywords).kind

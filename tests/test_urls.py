@@ -437,3 +437,8 @@ def test_an_upload_address_that_is_none_is_an_error(given):
     """An upload goes by HTTP or not at all."""
     with pytest.raises(InvalidParamsError):
         find_upload_url(given, LOCAL)
+
+
+def test_a_user_is_secret_as_http_spells_it_too():
+    """Basic authorization is base64 of both."""
+    assert "dXNlcjpwYXNz" in url_secrets("http://user:pass@bot.example/")

@@ -20,6 +20,7 @@ from ._errors import MessageTooLargeError as MessageTooLargeError
 from ._errors import PipecatError as PipecatError
 from ._errors import ProtocolError as ProtocolError
 from ._errors import ReadyTimeoutError as ReadyTimeoutError
+from ._errors import RecordingError as RecordingError
 from ._errors import RequestError as RequestError
 from ._errors import RequestTimeoutError as RequestTimeoutError
 from ._errors import SessionEndedError as SessionEndedError
@@ -216,6 +217,7 @@ __all__ = [
     "RawAudio",
     "RawAudioBatch",
     "ReadyTimeoutError",
+    "RecordingError",
     "RequestError",
     "RequestTimeoutError",
     "SearchOrigin",

@@ -62,6 +62,7 @@ from ._protocol import ClientProtocol, Outgoing
 from ._service import Services, is_cancellation
 from ._state import EndReason, SessionEnd, Side, State
 from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
+from ._tap import Tap
 from ._targets import Plan
 from .audio import AudioChunk
 from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
@@ -100,6 +101,8 @@ class Driver(StreamOwner):
         #: Wakes whoever waits for a state, at every change and at the end.
         self.changed = trio.lowlevel.ParkingLot()
         self.backlog = Backlog(self, options.event_buffer)
+        #: Who is told of everything; as a rule nobody.
+        self.taps: list[Tap] = []
         self.services: Services
         self.block: Block
         self._event_streams: list[EventStream[Any] | Backlog] = [self.backlog]
@@ -225,6 +228,7 @@ class Driver(StreamOwner):
                     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                         for text in self.protocol.hello().texts:
                             await link.send_message(text)
+                            self.note_sent(text)
                 while True:
                     item = await link.receive()
                     self._receive(item, link)
@@ -261,6 +265,8 @@ class Driver(StreamOwner):
 
     def _receive(self, item: Incoming, link: Transport) -> None:
         now = trio.current_time()
+        for tap in self.taps:
+            tap.received(item, now)
         self._seen += 1
         if self._seen == 1:
             self.emit(BotConnected(at=now))
@@ -394,6 +400,8 @@ class Driver(StreamOwner):
         if left_by_bot or (closed is not None and closed.first != "client"):
             self.emit(BotDisconnected(end=end, at=trio.current_time()))
         self._enter(State.DISCONNECTED)
+        for tap in self.taps:
+            tap.finished(end, trio.current_time())
         self.emit(Disconnected(end=end, at=trio.current_time()))
         for stream in self.streams():
             stream._finish()
@@ -410,6 +418,8 @@ class Driver(StreamOwner):
         logger.debug("session: %s -> %s", previous, state)
         if state not in (State.DISCONNECTING, State.DISCONNECTED):
             self._last_state = state
+        for tap in self.taps:
+            tap.entered(state, self.lifecycle.history[-1][1])
         self.emit(StateChanged(state=state, previous=previous, at=trio.current_time()))
         self.changed.unpark_all()
         self._woke = True
@@ -482,9 +492,19 @@ class Driver(StreamOwner):
             try:
                 for text in outgoing.texts:
                     await link.send_message(text)
+                    self.note_sent(text)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.link_broke()
         return outgoing.id
+
+    def note_sent(self, item: Incoming) -> None:
+        """Tell the taps of something that the link has just taken."""
+        for tap in self.taps:
+            tap.sent(item, trio.current_time())
+
+    def secrets(self) -> list[str]:
+        """Return what must not be shown, as far as it is known by now."""
+        return self.plan.secrets(self.params, self.started)
 
     async def send_when_ready(self, encode: Callable[[], Outgoing]) -> str:
         """Send what `encode` makes, as soon as the bot is ready."""

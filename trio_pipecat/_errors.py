@@ -19,6 +19,7 @@
     ├── MessageTooLargeError         a message is larger than the link carries
     ├── ProtocolError                bytes that are not what the wire promises
     ├── DeviceError                  a microphone or speaker
+    ├── RecordingError               a file that is no recording, or not a whole one
     └── InternalError                a bug of ours; please report it
 
 Errors carry facts as attributes; `str()` puts them into one line. None of them holds a token, a
@@ -235,6 +236,19 @@ class DeviceError(PipecatError):
 
     def __str__(self) -> str:
         return _one_line(f"{self.device}: {self.detail}")
+
+
+@attrs.define(eq=False)
+class RecordingError(PipecatError):
+    """A file is no recording, or not a whole one. `line` says where; None: it is the sound."""
+
+    path: str
+    line: int | None
+    detail: str
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f", line {self.line}"
+        return f"{self.path}{line}: {_one_line(self.detail)}"
 
 
 @attrs.define(eq=False)

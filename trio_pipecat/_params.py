@@ -151,6 +151,35 @@ def without_secrets(answer: Json, depth: int = _MAX_DEPTH) -> Json:
     return answer
 
 
+def secrets_in(value: Json, depth: int = _MAX_DEPTH) -> list[str]:
+    """Return the strings that `without_secrets` hides for their keys, however deep under them.
+
+    A ``body`` counts where it is a string, which is how a start endpoint hands out a sealed one.
+    """
+    if not depth:
+        return []
+    if isinstance(value, list):
+        return [secret for item in value for secret in secrets_in(item, depth - 1)]
+    if not isinstance(value, Mapping):
+        return []
+    found = []
+    for key, item in value.items():
+        secret = _SECRET.search(key) is not None and (
+            key.lower() != "body" or isinstance(item, str)
+        )
+        found += _strings(item, depth - 1) if secret else secrets_in(item, depth - 1)
+    return found
+
+
+def _strings(value: Json, depth: int) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not depth or not isinstance(value, list | Mapping):
+        return []
+    items = value.values() if isinstance(value, Mapping) else value
+    return [text for item in items for text in _strings(item, depth - 1)]
+
+
 def offer_url(endpoint: str, session_id: str) -> str:
     """Return where the offer of a WebRTC session goes: beside the start endpoint.
 

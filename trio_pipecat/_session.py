@@ -50,6 +50,7 @@ from ._targets import Plan
 from ._urls import origin
 from ._wire import Json, from_json
 from .audio._chunk import check_format
+from .transports import Interruption
 
 E = TypeVar("E", bound=Event)
 E2 = TypeVar("E2", bound=Event)
@@ -274,6 +275,7 @@ class Session:
             try:
                 for part in chunk.split(_MAX_AUDIO_FRAME):
                     await link.send_audio(part)
+                    driver.note_sent(part)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await driver.link_broke()
 
@@ -288,6 +290,7 @@ class Session:
         with driver.block.waiting():
             try:
                 await link.send_interruption()
+                driver.note_sent(Interruption())
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await driver.link_broke()
 

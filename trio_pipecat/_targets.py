@@ -2,14 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, cast
+from urllib.parse import quote
 
 import attrs
 
 from ._errors import InvalidParamsError
 from ._options import SessionOptions
-from ._params import ConnectParams, StartedBot
+from ._params import ConnectParams, StartedBot, secrets_in
 from ._start import start_bot
-from ._urls import check_credentials, check_url, redact
+from ._urls import check_credentials, check_url, header_secrets, redact, url_secrets
 from .transports import Connector, find_connector
 from .transports._registry import find_starter
 
@@ -25,10 +26,13 @@ _SIM: Final = "sim:"
 class Plan:
     """How a session gets its link: `start`, if there is one, then `connector` with the parameters.
 
+    `kind` names what was asked for, without saying where: ``sim``, ``endpoint``, or the wire.
     `upgrade_headers` go with the opening of the link. A start request's headers never do: the link
     may lead somewhere else.
     """
 
+    kind: str
+    options: SessionOptions = attrs.field(repr=False)
     start: Starter | None = None
     params: ConnectParams | None = None
     started: StartedBot | None = None
@@ -38,6 +42,25 @@ class Plan:
     def connector_for(self, params: ConnectParams) -> Connector:
         """Return what opens the link."""
         return self.connector or find_connector(params.transport)
+
+    def secrets(self, params: ConnectParams | None, started: StartedBot | None) -> list[str]:
+        """Return all that nobody should see, in the forms it may take, as far as it is known."""
+        options = self.options
+        urls = [options.endpoint, options.ws_url, options.webrtc_url, options.base_url]
+        secrets = [options.token, *header_secrets(options.headers.values())]
+        secrets += [*secrets_in(options.request_data), *secrets_in([*(options.ice_servers or ())])]
+        if started is not None:
+            urls.append(started.endpoint)
+            secrets += secrets_in(started.answer)
+        if params is not None:
+            urls += [params.ws_url, params.webrtc_url, params.file_upload_url]
+            secrets += [params.token, params.body, *secrets_in(params.request_data)]
+            secrets += [*secrets_in([*(params.ice_servers or ())]), *secrets_in(params.other)]
+        forms = [secret for secret in secrets if secret is not None]
+        # A token travels in a URL, too, and comes back as it stood there.
+        forms += [quote(secret, safe="") for secret in forms]
+        forms += [form for url in urls if url is not None for form in url_secrets(url)]
+        return sorted({*forms} - {""})
 
 
 def make_plan(target: Target, options: SessionOptions) -> Plan:
@@ -57,13 +80,20 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
     _check_one_way(target, options, connector)
     if isinstance(target, str):
         start = cast(Starter, find_starter("sim")(target, options.request_data))
-        return Plan(start=start, connector=connector, upgrade_headers=options.headers)
+        return Plan(
+            kind="sim",
+            options=options,
+            start=start,
+            connector=connector,
+            upgrade_headers=options.headers,
+        )
     if options.endpoint is not None:
         check_url(options.endpoint, "http", "https")
         check_credentials(
             options.endpoint, options.headers, allow_insecure=options.allow_insecure_token
         )
-        return Plan(start=_http_starter(options.endpoint, options, name), connector=connector)
+        starter = _http_starter(options.endpoint, options, name)
+        return Plan(kind="endpoint", options=options, start=starter, connector=connector)
     started = target if isinstance(target, StartedBot) else None
     given = target.params if isinstance(target, StartedBot) else target
     params = _direct(options, name) if given is None else _changed(given, options, name)
@@ -71,7 +101,12 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
         find_connector(params.transport)
         _check_params(params, options)
     return Plan(
-        params=params, started=started, connector=connector, upgrade_headers=options.headers
+        kind=params.transport,
+        options=options,
+        params=params,
+        started=started,
+        connector=connector,
+        upgrade_headers=options.headers,
     )
 
 

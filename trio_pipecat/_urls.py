@@ -1,5 +1,6 @@
 """Addresses: checking them, naming them without secrets, and mending what servers hand out."""
 
+import base64
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -115,6 +116,9 @@ def url_secrets(url: str) -> list[str]:
     hidden = [item.partition("=")[2] or item for item in parts.query.split("&")]
     hidden += [segment for segment in parts.path.split("/") if len(segment) >= _TOKEN_LENGTH]
     hidden += [parts.username or "", parts.password or ""]
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        hidden.append(base64.b64encode(user.encode()).decode("ascii"))  # as HTTP's Basic has it
     forms = {*hidden, *map(unquote, hidden), *map(unquote_plus, hidden)}
     forms |= {quote(form, safe="") for form in forms}
     return sorted(forms - {""})

@@ -59,12 +59,15 @@ def test_help_lists_the_commands() -> None:
     """And says where to begin."""
     done = cli("--help")
     assert 0 == done.returncode
-    for command in ("demo", "events", "probe", "serve"):
+    for command in COMMANDS:
         assert f"  {command} " in done.stdout
     assert "trio-pipecat demo" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "events", "probe", "serve"])
+COMMANDS = ["demo", "diff", "events", "probe", "record", "replay", "serve"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     """Without the marks of our docstrings."""
     done = cli(command, "-h")

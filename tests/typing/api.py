@@ -7,7 +7,16 @@ from typing import assert_type
 import trio
 
 import trio_pipecat as tp
-from trio_pipecat.testing import Conversation, ServedBot, SimulatedBot, serve_bot
+from trio_pipecat.testing import (
+    Conversation,
+    Difference,
+    ReplayBot,
+    ServedBot,
+    SimulatedBot,
+    diff,
+    load_recording,
+    serve_bot,
+)
 from trio_pipecat.transports import Transport, memory_transport_pair
 
 
@@ -141,9 +150,15 @@ async def bots() -> None:
     async with tp.open_session(transport=bot.connect) as session:
         assert_type(session, tp.Session)
     async with serve_bot(bot, token_auth=True) as served:
-        assert_type(served, ServedBot)
+        assert_type(served, ServedBot[SimulatedBot])
         assert_type(served.start_url, str)
     assert_type(bot.conversations, list[Conversation])
+    recording = load_recording("call.jsonl")
+    async with serve_bot() as greeting, serve_bot(ReplayBot(recording)) as replayed:
+        assert_type(greeting.bot, SimulatedBot)
+        assert_type(replayed.bot, ReplayBot)
+    assert_type(recording.messages("bot")[0].type, str)
+    assert_type(diff(recording, recording), list[Difference])
     one, other = memory_transport_pair()
     link: Transport = one
     await link.send_message("x")

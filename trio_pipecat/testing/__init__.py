@@ -2,6 +2,7 @@
 
 * `SimulatedBot`, `serve_bot`: the bot, in memory and on a port.
 * `greet`, `echo`, `script`, `crash`…: what it does of its own accord, good and bad.
+* `Recorder`, `load_recording`, `ReplayBot`, `diff`: a session as a file, and played again.
 * `virtual_network`: the real wire without a socket, for a clock that jumps.
 """
 
@@ -27,9 +28,26 @@ from ._conversation import BotLink as BotLink
 from ._conversation import Conversation as Conversation
 from ._conversation import RefusedError as RefusedError
 from ._conversation import RequestHandler as RequestHandler
+from ._diff import Difference as Difference
+from ._diff import DifferenceKind as DifferenceKind
+from ._diff import diff as diff
+from ._memory_link import Bot as Bot
 from ._network import VirtualNetwork as VirtualNetwork
 from ._network import virtual_network as virtual_network
 from ._personality import GREETING as GREETING
+from ._recorder import Recorder as Recorder
+from ._recording import Recorded as Recorded
+from ._recording import RecordedAudio as RecordedAudio
+from ._recording import RecordedEnd as RecordedEnd
+from ._recording import RecordedInterruption as RecordedInterruption
+from ._recording import RecordedMessage as RecordedMessage
+from ._recording import RecordedSound as RecordedSound
+from ._recording import RecordedState as RecordedState
+from ._recording import RecordedUndecodable as RecordedUndecodable
+from ._recording import Recording as Recording
+from ._recording import Speaker as Speaker
+from ._recording import load_recording as load_recording
+from ._replay import ReplayBot as ReplayBot
 from ._script import script as script
 from ._serve import ServedBot as ServedBot
 from ._serve import serve_bot as serve_bot
@@ -38,17 +56,33 @@ from ._voice import Voice as Voice
 __all__ = [
     "GREETING",
     "Behaviour",
+    "Bot",
     "BotCrashedError",
     "BotLink",
     "Conversation",
+    "Difference",
+    "DifferenceKind",
     "GarbageKind",
+    "Recorded",
+    "RecordedAudio",
+    "RecordedEnd",
+    "RecordedInterruption",
+    "RecordedMessage",
+    "RecordedSound",
+    "RecordedState",
+    "RecordedUndecodable",
+    "Recorder",
+    "Recording",
     "RefusedError",
+    "ReplayBot",
     "RequestHandler",
     "ServedBot",
     "SimulatedBot",
+    "Speaker",
     "VirtualNetwork",
     "Voice",
     "crash",
+    "diff",
     "echo",
     "fatal_error",
     "flood",
@@ -58,6 +92,7 @@ __all__ = [
     "half_open",
     "interrupt_on_speech",
     "leave_after",
+    "load_recording",
     "never_ready",
     "report_error",
     "script",

@@ -2,15 +2,13 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 import attrs
-import trio
 
 from .._params import ConnectParams
-from .._service import open_services
-from ..transports import LinkOptions, Transport, memory_transport_pair
+from ..transports import LinkOptions, Transport
 from ._conversation import Behaviour, BotLink, Conversation, RequestHandler
+from ._memory_link import connect_in_memory
 from ._personality import Personality
 from ._requests import REQUESTS
 
@@ -57,15 +55,5 @@ class SimulatedBot(Personality):
         self, params: ConnectParams, options: LinkOptions
     ) -> AsyncGenerator[Transport, None]:
         """Open a link to this bot in memory: a connector, for ``open_session(transport=…)``."""
-        await trio.lowlevel.checkpoint()
-        client, bot = memory_transport_pair(max_message_size=options.max_message_size)
-
-        async def say_goodbye(error: BaseException | None) -> None:
-            if client.end is None:
-                await client.aclose()
-
-        async with open_services(say_goodbye, grace=options.grace) as services:
-            services.start(self.converse, bot, name="trio_pipecat: simulated bot")
-            keep_alive = partial(client.keep_alive, options.ping_interval, options.ping_timeout)
-            services.start(keep_alive, name="trio_pipecat: memory keepalive")
-            yield client
+        async with connect_in_memory(self, options) as link:
+            yield link

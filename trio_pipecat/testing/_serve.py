@@ -10,10 +10,10 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from ssl import SSLContext
-from typing import Final
+from typing import Any, Final, Generic, TypeVar, overload
 from uuid import uuid4
 
 import attrs
@@ -27,6 +27,7 @@ from ..transports._websocket import accept_websocket
 from ..transports._wires import JsonWire, ProtobufWire, Wire
 from ._bot import SimulatedBot
 from ._http_server import Request, Response, json_response, serve_connection, text_response
+from ._memory_link import Bot
 from ._personality import GREETING
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
@@ -37,11 +38,14 @@ _MANY_CONNECTIONS: Final = 512
 _STOP_SECONDS: Final = 1
 
 
+B = TypeVar("B", bound=Bot)
+
+
 @attrs.frozen(kw_only=True)
-class ServedBot:
+class ServedBot(Generic[B]):
     """Where a served bot is."""
 
-    bot: SimulatedBot
+    bot: B
     host: str
     port: int
     tls: bool = False
@@ -67,20 +71,42 @@ class ServedBot:
         return f"{host}:{self.port}"
 
 
-@asynccontextmanager
-async def serve_bot(
-    bot: SimulatedBot | None = None,
+@overload
+def serve_bot(
+    bot: B,
+    *,
+    host: str = ...,
+    port: int = ...,
+    token_auth: bool = ...,
+    allowed_origins: Iterable[str] = ...,
+    ssl_context: SSLContext | None = ...,
+) -> AbstractAsyncContextManager[ServedBot[B]]: ...
+@overload
+def serve_bot(
+    bot: None = None,
+    *,
+    host: str = ...,
+    port: int = ...,
+    token_auth: bool = ...,
+    allowed_origins: Iterable[str] = ...,
+    ssl_context: SSLContext | None = ...,
+) -> AbstractAsyncContextManager[ServedBot[SimulatedBot]]: ...
+
+
+def serve_bot(
+    bot: Bot | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     token_auth: bool = False,
     allowed_origins: Iterable[str] = (),
     ssl_context: SSLContext | None = None,
-) -> AsyncGenerator[ServedBot, None]:
-    """Serve a simulated bot while the block lasts.
+) -> AbstractAsyncContextManager[ServedBot[Any]]:
+    """Serve a bot while the block lasts.
 
     Args:
-        bot: the bot; by default one that greets.
+        bot: a `SimulatedBot`, a `ReplayBot`, or anything else with a ``converse``; by default a
+            simulated one that greets.
         host: the interface to listen on.
         port: the port; 0: a free one.
         token_auth: only let in who brings a token of ``/start``; each is good for one connection.
@@ -90,14 +116,17 @@ async def serve_bot(
     Raises:
         OSError: the port can't be had.
     """
-    if bot is None:
-        bot = SimulatedBot(greeting=GREETING)
     server = _Server(
-        bot,
+        SimulatedBot(greeting=GREETING) if bot is None else bot,
         token_auth=token_auth,
         allowed_origins=allowed_origins,
         ssl_context=ssl_context,
     )
+    return _serve(server, host, port)
+
+
+@asynccontextmanager
+async def _serve(server: "_Server", host: str, port: int) -> AsyncGenerator[ServedBot[Any], None]:
     listeners = await trio.open_tcp_listeners(port, host=host, backlog=_MANY_CONNECTIONS)
     try:
         # With port 0 each interface gets a port of its own, so only one can be meant.
@@ -108,7 +137,9 @@ async def serve_bot(
         async with open_services(_no_farewell, grace=_STOP_SECONDS) as services:
             serve = partial(trio.serve_listeners, server.serve, [listener])
             services.start(serve, name="trio_pipecat: bot server")
-            yield ServedBot(bot=bot, host=host, port=bound, tls=ssl_context is not None)
+            yield ServedBot(
+                bot=server.bot, host=host, port=bound, tls=server.ssl_context is not None
+            )
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
@@ -121,24 +152,24 @@ async def _no_farewell(error: BaseException | None) -> None:
 class _Server:
     def __init__(
         self,
-        bot: SimulatedBot,
+        bot: Bot,
         *,
         token_auth: bool,
         allowed_origins: Iterable[str],
         ssl_context: SSLContext | None,
     ) -> None:
-        self._bot = bot
+        self.bot = bot
         self._token_auth = token_auth
-        self._ssl_context = ssl_context
+        self.ssl_context = ssl_context
         self._origins = {origin.lower() for origin in allowed_origins}
         self._tokens: set[str] = set()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
         connection: trio.abc.Stream = stream
-        if self._ssl_context is not None:
+        if self.ssl_context is not None:
             connection = trio.SSLStream(
-                stream, self._ssl_context, server_side=True, https_compatible=True
+                stream, self.ssl_context, server_side=True, https_compatible=True
             )
         try:
             await serve_connection(connection, self._answer, self._upgrade)
@@ -178,7 +209,7 @@ class _Server:
         host = request.headers.get("host", "localhost")
         return json_response(
             {
-                "wsUrl": f"{'ws' if self._ssl_context is None else 'wss'}://{host}{_WS_PATH}",
+                "wsUrl": f"{'ws' if self.ssl_context is None else 'wss'}://{host}{_WS_PATH}",
                 "sessionId": str(uuid4()),
                 "token": token,
             }
@@ -192,7 +223,7 @@ class _Server:
             return text_response("", 403)
         try:
             async with accept_websocket(stream, LinkOptions(), wire) as link:
-                await self._bot.converse(link)
+                await self.bot.converse(link)
         except ProtocolError:
             pass  # the client changed its mind
         return None

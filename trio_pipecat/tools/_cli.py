@@ -2,14 +2,27 @@
 
 import inspect
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import InvalidParamsError, UnsupportedFeatureError, __version__
+from .. import InvalidParamsError, RecordingError, UnsupportedFeatureError, __version__
 from ..testing import GREETING
-from ._options import TARGET_HELP, bot_options, keywords
+from ._options import (
+    TARGET_HELP,
+    bot_options,
+    conversation_options,
+    keywords,
+    recording_argument,
+)
 from ._run import run
+
+
+class _BadFileError(click.ClickException):
+    """A file that can't be used."""
+
+    exit_code = 2
 
 
 class _Group(click.Group):
@@ -20,6 +33,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (InvalidParamsError, UnsupportedFeatureError) as error:
             raise click.UsageError(str(error)) from error
+        except RecordingError as error:
+            raise _BadFileError(str(error)) from error
 
 
 @click.group(
@@ -108,16 +123,7 @@ def serve(host: str, port: int, greeting: str, token_auth: bool, origins: tuple[
 Exit codes: 0 the session ended as it should, 1 it failed, 2 wrong usage, 130 interrupted."""
 )
 @bot_options
-@click.option(
-    "--text", "texts", multiple=True, help="Say this. May be repeated: one after another."
-)
-@click.option("--duration", type=click.FloatRange(min=0), help="Hang up after so many seconds.")
-@click.option(
-    "--until",
-    metavar="TYPE",
-    help="Hang up after this event, such as bot-stopped-speaking or BotReady. With --text, the "
-    "first that comes when all is said.",
-)
+@conversation_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def events(
     target: str,
@@ -132,11 +138,9 @@ def events(
     With several --text, each is said when the bot has finished answering the one before.
     """
     from ._events import events as command
-    from ._events import known_types
 
     bot = keywords(**options)
-    if until is not None and until not in known_types():
-        raise click.BadParameter(f"there is no event {until!r}", param_hint="--until")
+    _check_until(until)
     sys.exit(
         run(
             lambda: command(
@@ -146,5 +150,117 @@ def events(
     )
 
 
-for _command in (probe, events):
+@cli.command(
+    epilog="""\
+\b
+Exit codes: 0 the session ended as it should, 1 it failed, 2 wrong usage, 130 interrupted."""
+)
+@bot_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write it. The sound goes beside it, to a .wav file of the same name.",
+)
+@conversation_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, at the end.")
+def record(
+    target: str,
+    output: Path,
+    texts: tuple[str, ...],
+    duration: float | None,
+    until: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Record a session to a file, until the bot leaves or Ctrl-C.
+
+    With several --text, each is said when the bot has finished answering the one before. What the
+    session knows to be secret is not written.
+    """
+    from ._record import record as command
+
+    bot = keywords(**options)
+    _check_until(until)
+    if output.suffix == ".wav":
+        raise click.BadParameter("the sound goes to the .wav file", param_hint="--output")
+    sys.exit(
+        run(
+            lambda: command(
+                *(target, bot),
+                path=output,
+                texts=texts,
+                duration=duration,
+                until=until,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@cli.command(
+    epilog="""\
+\b
+Exit codes: 0 the session ended as it should, 1 it failed as it did when it was recorded,
+2 wrong usage or no recording, 130 interrupted."""
+)
+@recording_argument("file")
+@click.option("--serve", is_flag=True, help="Serve the recorded bot on a port, until Ctrl-C.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="With --serve: interface to listen on."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=7860,
+    show_default=True,
+    help="With --serve: port to listen on; 0 takes a free one.",
+)
+@click.option("--fast", is_flag=True, help="On a virtual clock: the same story in no time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def replay(file: Path, serve: bool, host: str, port: int, fast: bool, as_json: bool) -> None:
+    """Play the bot's side of a recording back, and print what happens.
+
+    With --serve, any client may come and hold the conversation: the bot answers when the client has
+    said what the recorded one had said.
+    """
+    from ._record import replay as command
+    from ._record import serve_replay
+
+    if serve and (fast or as_json):
+        raise click.UsageError(
+            "--fast and --json are for a replay that is printed, not for --serve"
+        )
+    if serve:
+        sys.exit(serve_replay(file, host=host, port=port))
+    sys.exit(command(file, fast=fast, as_json=as_json))
+
+
+@cli.command(
+    epilog="""\
+\b
+Exit codes: 0 they are equal, 1 they differ, 2 wrong usage or no recording."""
+)
+@recording_argument("a")
+@recording_argument("b")
+def diff(a: Path, b: Path) -> None:
+    """Tell how two recordings differ: states, messages, seconds of sound, and the end.
+
+    Times are not compared, nor what is new in each session: ids and timestamps.
+    """
+    from ._record import diff as command
+
+    sys.exit(command(a, b))
+
+
+def _check_until(until: str | None) -> None:
+    """Refuse an event that there is not."""
+    from ._events import known_types
+
+    if until is not None and until not in known_types():
+        raise click.BadParameter(f"there is no event {until!r}", param_hint="--until")
+
+
+for _command in (probe, events, record):
     _command.help = f"{inspect.cleandoc(_command.help or '')}\n\n{TARGET_HELP}"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
@@ -34,39 +35,62 @@ _ANSWER_MAY_BEGIN: Final[float] = 30
 
 
 async def events(
-    target: str,
+    target: str | None,
     bot: SessionKeywords,
     *,
-    texts: tuple[str, ...],
-    duration: float | None,
-    until: str | None,
-    as_json: bool,
+    texts: tuple[str, ...] = (),
+    duration: float | None = None,
+    until: str | None = None,
+    as_json: bool = False,
 ) -> int:
     """Print events until the bot leaves, `duration` is over or `until` has come."""
     console = open_console()
     began = trio.current_time()
+
+    def show(event: Event) -> None:
+        _print(event, began, console, as_json=as_json)
+
+    return await follow(target, bot, show, texts=texts, duration=duration, until=until)
+
+
+async def follow(
+    target: str | None,
+    bot: SessionKeywords,
+    show: Callable[[Event], object],
+    *,
+    texts: tuple[str, ...],
+    duration: float | None,
+    until: str | None,
+    on_open: Callable[[Session], object] = lambda session: None,
+) -> int:
+    """Hold a session and `show` each event, until one of its ends; return the exit code.
+
+    `on_open` gets the session before anything has happened in it.
+    """
     all_said = trio.Event()
     sessions: list[Session] = []
     failures: list[BaseException] = []
     block = open_session(target, **bot)  # what can't be is a usage error, and raised here
     try:
-        async with block as session, trio.open_nursery() as nursery:
+        async with block as session:
             sessions.append(session)
-            if texts:
-                nursery.start_soon(_say, session, texts, all_said)
-            else:
-                all_said.set()
-            with trio.move_on_after(float("inf") if duration is None else duration):
-                async for event in session:
-                    _print(event, began, console, as_json=as_json)
-                    if all_said.is_set() and until in (type_of(event), type(event).__name__):
-                        break
-            nursery.cancel_scope.cancel()
+            on_open(session)
+            async with trio.open_nursery() as nursery:
+                if texts:
+                    nursery.start_soon(_say, session, texts, all_said)
+                else:
+                    all_said.set()
+                with trio.move_on_after(float("inf") if duration is None else duration):
+                    async for event in session:
+                        show(event)
+                        if all_said.is_set() and until in (type_of(event), type(event).__name__):
+                            break
+                nursery.cancel_scope.cancel()
     except* PipecatError as group:
         failures.append(_first(group))
     for session in sessions:
         async for event in session:  # what there is left: how it ended
-            _print(event, began, console, as_json=as_json)
+            show(event)
     for error in failures:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return 1 if failures else 0

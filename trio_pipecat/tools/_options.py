@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -62,6 +63,37 @@ def bot_options(command: F) -> F:
     ):
         command = decorate(command)
     return command
+
+
+def conversation_options(command: F) -> F:
+    """Add the options that say what to say, and when to hang up."""
+    for decorate in reversed(
+        (
+            click.option(
+                "--text",
+                "texts",
+                multiple=True,
+                help="Say this. May be repeated: one after another.",
+            ),
+            click.option(
+                "--duration", type=click.FloatRange(min=0), help="Hang up after so many seconds."
+            ),
+            click.option(
+                "--until",
+                metavar="TYPE",
+                help="Hang up after this event, such as bot-stopped-speaking or BotReady. With "
+                "--text, the first that comes when all is said.",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def recording_argument(name: str) -> Callable[[F], F]:
+    """Add the file of a recording."""
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.argument(name, type=file)
 
 
 def keywords(

@@ -1,0 +1,367 @@
+"""Writing down a session: see `_recording` for the file that comes of it."""
+
+import base64
+import json
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self, TextIO, final
+
+import trio
+
+from .._messages import COMMAND_TYPES, EVENT_TYPES, BotInterrupted
+from .._session import Session
+from .._state import SessionEnd, State
+from .._tap import Tap
+from .._urls import scrub
+from .._version import __version__
+from .._wire import Json
+from ..audio import AudioChunk
+from ..transports import Incoming, Interruption, Undecodable
+from ._recording import MAGIC, VERSION
+from ._stereo import BOT, MAX_FRAMES, USER, StereoWriter
+from ._track import Track, convert, mix_down, samples_of, scale
+
+logger: Final = logging.getLogger("trio_pipecat.testing")
+
+#: What is written is on its way to the disk after so many seconds.
+_FLUSH_SECONDS: Final = 1
+#: The rate of the WAV file where the bot has not spoken for so many seconds of the user's sound.
+_PATIENCE_SECONDS: Final = 5
+_USUAL_RATE: Final = 24_000
+#: What is beyond this is no sound, whatever it says, and is not kept.
+_MAX_RATE: Final = 192_000
+_MAX_CHANNELS: Final = 32
+_KNOWN_TYPES: Final = {*EVENT_TYPES, *COMMAND_TYPES}
+#: Nothing has gone over the link before these are passed.
+_BEFORE_THE_FIRST_WORD: Final = frozenset(
+    {State.IDLE, State.AUTHENTICATING, State.AUTHENTICATED, State.CONNECTING}
+)
+
+
+@final
+class Recorder(Tap):
+    """Writes down a session: messages and states to a file, sound to a WAV file beside it.
+
+    Make one at the top of the block, before the first ``await``, and nothing is missed::
+
+        async with open_session("sim:") as session:
+            with Recorder(session, "call.jsonl"):
+                ...
+
+    It records until the session is over, goodbye included, and then closes its files by itself; so
+    the ``with`` is optional, and leaving it does not stop the recording. What can't be written (the
+    disk is full) ends the recording, never the session: it is in `error`, and raised on leaving the
+    ``with``, if it has happened by then. `load_recording` reads the file.
+
+    Nothing that the session knows to be secret (tokens, headers, what is in the query of an
+    address, or under a key that says so in the start request and its answer) is written.
+
+    Args:
+        session: what to record.
+        path: the file, overwritten if there is one. The sound goes beside it: for ``call.jsonl``,
+            to ``call.wav``.
+        sample_rate: the rate of the WAV file. By default that of the bot's first sound, so that it
+            is kept as it is; the user's is converted to it.
+
+    Raises:
+        OSError: the file can't be written.
+        ValueError: the file would be its own WAV file, or there is no such rate.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        path: "str | os.PathLike[str]",
+        *,
+        sample_rate: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        #: The WAV file. There is none while there was no sound.
+        self.audio_path = self.path.with_suffix(".wav")
+        if self.audio_path == self.path:
+            raise ValueError(f"the sound goes to {self.path.name}; call the recording otherwise")
+        if sample_rate is not None and not 0 < sample_rate <= _MAX_RATE:
+            raise ValueError(
+                f"a sample rate is positive and at most {_MAX_RATE}, not {sample_rate}"
+            )
+        #: Why the recording has stopped before the session was over; None: it has not.
+        self.error: OSError | None = None
+        #: How many messages were written, and how many seconds of sound, by who said them.
+        self.messages = {"client": 0, "bot": 0}
+        self.audio_seconds = {"client": 0.0, "bot": 0.0}
+        self._driver = session._driver
+        history = session.history
+        self._began = history[0][1]
+        self._tracks = (Track(), Track())
+        self._rate = sample_rate
+        self._wav: StereoWriter | None = None
+        #: The user's sound while the rate of the file is not known.
+        self._early: list[tuple[AudioChunk, int]] = []
+        self._secrets: list[str] = []
+        self._flushed = trio.current_time()
+        # Closed at the end of the session, or by stop().
+        self._file: TextIO | None = self.path.open("w", encoding="ascii", newline="\n")
+        try:
+            # A leftover of another call would be taken for this one's sound.
+            self.audio_path.unlink(missing_ok=True)
+        except OSError:
+            self._file.close()
+            raise
+        self._write_header(complete=session.state in _BEFORE_THE_FIRST_WORD)
+        self._flush()
+        for state, at in history:
+            self._write(at, state=str(state))
+        self._learn_secrets()
+        if session.end is None:
+            self._driver.taps.append(self)
+        else:
+            self.finished(session.end, trio.current_time())
+
+    def __repr__(self) -> str:
+        state = "recording" if self._file is not None else "closed"
+        return f"<Recorder {self.path}: {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
+        if self.error is not None and exc is None:
+            raise self.error
+
+    def stop(self) -> None:
+        """Record no more, and close the files. The recording has no end then."""
+        if self._file is not None:
+            self._write(trio.current_time(), end=None)
+            self._close()
+
+    # -- what happens --
+
+    def sent(self, item: Incoming, at: float) -> None:
+        """The client has said something."""
+        self._put("sent", "client", item, at)
+
+    def received(self, item: Incoming, at: float) -> None:
+        """The bot has said something."""
+        self._put("received", "bot", item, at)
+
+    def entered(self, state: State, at: float) -> None:
+        """The session is in another state, and may know more secrets."""
+        self._learn_secrets()
+        self._write(at, state=str(state))
+
+    def finished(self, end: SessionEnd, at: float) -> None:
+        """The session is over: so is the recording."""
+        error = None
+        if end.error is not None:
+            error = {"type": type(end.error).__name__, "text": self._show(str(end.error))}
+        told = {
+            "reason": end.reason,
+            "first": end.first,
+            "last_state": str(end.last_state),
+            "code": end.code,
+            "text": self._show(end.text),
+            "error": error,
+        }
+        self._write(at, end=told)
+        self._close()
+
+    # -- lines --
+
+    def _put(self, key: str, by: str, item: Incoming, at: float) -> None:
+        if self._file is None:
+            return
+        try:
+            match item:
+                case str():
+                    self.messages[by] += 1
+                    what = self._message(key, item)
+                    message = what[key]
+                    if isinstance(message, dict) and message.get("type") == BotInterrupted.TYPE:
+                        what |= self._cut(by, at)
+                case AudioChunk():
+                    self.audio_seconds[by] += item.duration
+                    what = {key: "audio", **self._audio(by, item, at)}
+                case Interruption():
+                    what = {key: "interruption", **self._cut(by, at)}
+                case Undecodable():
+                    raw = self._show(item.raw.decode("latin-1"))
+                    what = {
+                        key: "undecodable",
+                        "detail": self._show(item.detail),
+                        "raw": base64.b64encode(raw.encode("latin-1", "replace")).decode("ascii"),
+                    }
+        except OSError as error:
+            self._give_up(error)
+        else:
+            self._write(at, **what)
+
+    def _message(self, key: str, text: str) -> dict[str, Json]:
+        try:
+            message = json.loads(text)
+            if isinstance(message, dict):
+                shown = self._hide(message)
+                if message.get("type") in _KNOWN_TYPES:  # which no secret can be
+                    shown["type"] = message["type"]
+                json.dumps(shown)
+                return {key: shown}
+        except (TypeError, ValueError, RecursionError):
+            pass
+        return {key: "text", "text": self._show(text)}
+
+    def _hide(self, value: Json) -> Json:
+        """Return a JSON value without secrets in its strings."""
+        if not self._secrets:
+            return value
+        if isinstance(value, str):
+            return self._show(value)
+        if isinstance(value, list):
+            return [self._hide(item) for item in value]
+        if isinstance(value, dict):
+            return {self._show(key): self._hide(item) for key, item in value.items()}
+        return value
+
+    def _show(self, text: str) -> str:
+        return scrub(text, self._secrets) if self._secrets else text
+
+    def _learn_secrets(self) -> None:
+        secrets = self._driver.secrets()
+        # As bytes that are no message may have them.
+        secrets += [secret.encode("utf-8", "replace").decode("latin-1") for secret in secrets]
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4})
+
+    def _write_header(self, *, complete: bool) -> None:
+        ago = trio.current_time() - self._began
+        began = datetime.fromtimestamp(time.time() - ago, UTC)
+        self._write_line(
+            {
+                MAGIC: VERSION,
+                "began": began.isoformat(timespec="milliseconds"),
+                "library": __version__,
+                "target": self._driver.plan.kind,
+                "complete": complete,
+                "audio": self.audio_path.name,
+            }
+        )
+
+    def _write(self, at: float, **what: Any) -> None:
+        now = trio.current_time()
+        wall = time.time() - (now - at)
+        self._write_line({"t": round(at - self._began, 6), "wall": round(wall, 6), **what})
+        if now - self._flushed >= _FLUSH_SECONDS:
+            self._flushed = now
+            self._flush()
+
+    def _write_line(self, line: dict[str, Json]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        except OSError as error:
+            self._give_up(error)
+
+    def _flush(self) -> None:
+        try:
+            # The sound first: a line whose sound is missing is worse than sound without its line.
+            if self._wav is not None:
+                self._wav.flush()
+            if self._file is not None:
+                self._file.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _close(self) -> None:
+        if self in self._driver.taps:
+            # Not in place: the driver may be going through them.
+            self._driver.taps = [tap for tap in self._driver.taps if tap is not self]
+        file, self._file = self._file, None
+        wav: StereoWriter | None = None
+        try:
+            self._place_early(None)
+            wav, self._wav = self._wav, None
+            if wav is not None:
+                wav.close()
+            if file is not None:
+                file.close()
+        except OSError as error:
+            self.error = self.error or error
+            logger.error("the recording %s is not whole: %s", self.path, error)
+            for left in (wav, file):
+                if left is not None:
+                    _close_quietly(left)
+
+    def _give_up(self, error: OSError) -> None:
+        self.error = error
+        self._early = []
+        self._close()
+
+    # -- sound --
+
+    def _audio(self, by: str, chunk: AudioChunk, at: float) -> dict[str, Json]:
+        side = BOT if by == "bot" else USER
+        rate, frames = chunk.sample_rate, chunk.num_frames
+        begin = self._tracks[side].place(at - self._began, rate, frames)
+        kept = rate <= _MAX_RATE and chunk.num_channels <= _MAX_CHANNELS
+        kept = kept and (begin + frames) * _MAX_RATE <= MAX_FRAMES * rate
+        if not kept:
+            pass
+        elif self._rate is None and side == USER:
+            self._early.append((chunk, begin))
+            if sum(early.duration for early, _ in self._early) > _PATIENCE_SECONDS:
+                self._place_early(_USUAL_RATE)
+        else:
+            if self._rate is None:
+                self._place_early(rate)
+            self._place(side, chunk, begin)
+        return {
+            "rate": rate,
+            "channels": chunk.num_channels,
+            "frames": frames,
+            "at_frame": begin if kept else None,
+        }
+
+    def _place_early(self, rate: int | None) -> None:
+        """Write the user's first sound, now that the file's rate is known. None: its own."""
+        early, self._early = self._early, []
+        if self._rate is None:
+            self._rate = rate or (early[0][0].sample_rate if early else None)
+        for chunk, begin in early:
+            self._place(USER, chunk, begin)
+
+    def _place(self, side: int, chunk: AudioChunk, begin: int) -> None:
+        rate = self._rate or chunk.sample_rate
+        if self._wav is None:
+            self._wav = StereoWriter(self.audio_path, rate)
+        samples = mix_down(samples_of(chunk.pcm), chunk.num_channels)
+        if rate == chunk.sample_rate:
+            self._wav.write(side, begin, samples)
+            return
+        to_begin = scale(begin, chunk.sample_rate, rate)
+        to_end = scale(begin + len(samples), chunk.sample_rate, rate)
+        converted = convert(
+            *(samples, begin, chunk.sample_rate),
+            to_begin=to_begin,
+            to_frames=to_end - to_begin,
+            to_rate=rate,
+        )
+        self._wav.write(side, to_begin, converted)
+
+    def _cut(self, by: str, at: float) -> dict[str, Json]:
+        """The bot was interrupted: what has not sounded yet never will."""
+        track = self._tracks[BOT]
+        end = track.end
+        cut = track.cut(at - self._began) if by == "bot" and track.rate else None
+        if cut is None or self._wav is None:
+            return {}
+        places = (scale(frame, track.rate, self._wav.rate) for frame in (cut, end))
+        self._wav.silence(BOT, *places)
+        return {"cut_at": cut}
+
+
+def _close_quietly(file: "StereoWriter | TextIO") -> None:
+    try:
+        file.close()
+    except OSError as error:
+        logger.debug("closing a recording failed: %s", error)
