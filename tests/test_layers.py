@@ -38,7 +38,8 @@ testing._personality testing._utterance
 testing._conversation
 testing._requests testing._behaviours testing._script
 testing._bot
-testing._sim testing._serve
+testing._sim testing._serve testing._transport_rules
+testing._check_transport
 testing
 tools._run tools._options tools._console
 tools._probe tools._events tools._serve tools._demo

@@ -3,6 +3,7 @@
 * `SimulatedBot`, `serve_bot`: the bot, in memory and on a port.
 * `greet`, `echo`, `script`, `crash`…: what it does of its own accord, good and bad.
 * `virtual_network`: the real wire without a socket, for a clock that jumps.
+* `check_transport`: does a transport of your own keep the rules?
 """
 
 from ._behaviours import GarbageKind as GarbageKind
@@ -21,6 +22,8 @@ from ._behaviours import report_error as report_error
 from ._behaviours import slow_ready as slow_ready
 from ._behaviours import wrong_version as wrong_version
 from ._bot import SimulatedBot as SimulatedBot
+from ._check_transport import TransportMaker as TransportMaker
+from ._check_transport import check_transport as check_transport
 from ._conversation import Behaviour as Behaviour
 from ._conversation import BotCrashedError as BotCrashedError
 from ._conversation import BotLink as BotLink
@@ -33,6 +36,7 @@ from ._personality import GREETING as GREETING
 from ._script import script as script
 from ._serve import ServedBot as ServedBot
 from ._serve import serve_bot as serve_bot
+from ._transport_rules import TransportFeature as TransportFeature
 from ._voice import Voice as Voice
 
 __all__ = [
@@ -46,8 +50,11 @@ __all__ = [
     "RequestHandler",
     "ServedBot",
     "SimulatedBot",
+    "TransportFeature",
+    "TransportMaker",
     "VirtualNetwork",
     "Voice",
+    "check_transport",
     "crash",
     "echo",
     "fatal_error",

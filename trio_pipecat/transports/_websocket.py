@@ -233,9 +233,11 @@ class WebSocketTransport(Transport):
 
 @asynccontextmanager
 async def open_websocket(
-    params: ConnectParams, options: LinkOptions
+    params: ConnectParams, options: LinkOptions, wire: Wire | None = None
 ) -> AsyncGenerator[Transport, None]:
     """Open a link to a Pipecat bot's WebSocket. A `Connector`.
+
+    `wire` is what is spoken; by default protobuf, with texts taken for messages.
 
     Raises:
         InvalidParamsError: the address or the token can't be used.
@@ -255,7 +257,8 @@ async def open_websocket(
         async with open_services(say_goodbye, grace=options.grace) as services:
             services.start(outbox.run, name="trio_pipecat: WebSocket writer")
             options.on_stage("upgrade")
-            transport = await _upgrade(services, outbox, request, options)
+            spoken = wire or ProtobufWire(takes_texts=True)
+            transport = await _upgrade(services, outbox, request, spoken, options)
             services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
             yield transport
 
@@ -347,6 +350,7 @@ async def _upgrade(
     services: Services,
     outbox: Outbox,
     request: UpgradeRequest,
+    wire: Wire,
     options: LinkOptions,
 ) -> WebSocketTransport:
     """Do the opening handshake; from then on trio-websocket's reader is a service."""
@@ -370,7 +374,6 @@ async def _upgrade(
                     receive_buffer_size=_READ_SIZE,
                 )
                 outbox.receive_allowance = math.inf
-                wire = ProtobufWire(takes_texts=True)
                 made.append(
                     WebSocketTransport(connection, outbox, "client", wire, options, request.secrets)
                 )
