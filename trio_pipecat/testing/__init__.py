@@ -4,6 +4,7 @@
 * `greet`, `echo`, `script`, `crash`…: what it does of its own accord, good and bad.
 * `virtual_network`: the real wire without a socket, for a clock that jumps.
 * `check_transport`: does a transport of your own keep the rules?
+* `check_client`: what does a client, ours or not, do when a bot misbehaves?
 """
 
 from ._behaviours import GarbageKind as GarbageKind
@@ -22,8 +23,15 @@ from ._behaviours import report_error as report_error
 from ._behaviours import slow_ready as slow_ready
 from ._behaviours import wrong_version as wrong_version
 from ._bot import SimulatedBot as SimulatedBot
+from ._check_client import RunClient as RunClient
+from ._check_client import check_client as check_client
 from ._check_transport import TransportMaker as TransportMaker
 from ._check_transport import check_transport as check_transport
+from ._client_cases import ClientCase as ClientCase
+from ._client_cases import list_client_cases as list_client_cases
+from ._client_report import CaseResult as CaseResult
+from ._client_report import ClientReport as ClientReport
+from ._client_stage import ClientPatience as ClientPatience
 from ._conversation import Behaviour as Behaviour
 from ._conversation import BotCrashedError as BotCrashedError
 from ._conversation import BotLink as BotLink
@@ -44,16 +52,22 @@ __all__ = [
     "Behaviour",
     "BotCrashedError",
     "BotLink",
+    "CaseResult",
+    "ClientCase",
+    "ClientPatience",
+    "ClientReport",
     "Conversation",
     "GarbageKind",
     "RefusedError",
     "RequestHandler",
+    "RunClient",
     "ServedBot",
     "SimulatedBot",
     "TransportFeature",
     "TransportMaker",
     "VirtualNetwork",
     "Voice",
+    "check_client",
     "check_transport",
     "crash",
     "echo",
@@ -65,6 +79,7 @@ __all__ = [
     "half_open",
     "interrupt_on_speech",
     "leave_after",
+    "list_client_cases",
     "never_ready",
     "report_error",
     "script",

@@ -92,12 +92,21 @@ async def serve_bot(
     """
     if bot is None:
         bot = SimulatedBot(greeting=GREETING)
-    server = _Server(
+    server = BotServer(
         bot,
         token_auth=token_auth,
         allowed_origins=allowed_origins,
         ssl_context=ssl_context,
     )
+    async with serve_with(server, host=host, port=port) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serve_with(
+    server: "BotServer", *, host: str, port: int = 0
+) -> AsyncGenerator[ServedBot, None]:
+    """Listen for a server while the block lasts."""
     listeners = await trio.open_tcp_listeners(port, host=host, backlog=_MANY_CONNECTIONS)
     try:
         # With port 0 each interface gets a port of its own, so only one can be meant.
@@ -108,7 +117,7 @@ async def serve_bot(
         async with open_services(_no_farewell, grace=_STOP_SECONDS) as services:
             serve = partial(trio.serve_listeners, server.serve, [listener])
             services.start(serve, name="trio_pipecat: bot server")
-            yield ServedBot(bot=bot, host=host, port=bound, tls=ssl_context is not None)
+            yield ServedBot(bot=server.bot, host=host, port=bound, tls=server.tls)
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
@@ -118,20 +127,27 @@ async def _no_farewell(error: BaseException | None) -> None:
     """Stopping is enough: each connection says its own goodbye."""
 
 
-class _Server:
+class BotServer:
+    """Serves the connections of a bot. What may go wrong on purpose is in methods of their own."""
+
     def __init__(
         self,
         bot: SimulatedBot,
         *,
-        token_auth: bool,
-        allowed_origins: Iterable[str],
-        ssl_context: SSLContext | None,
+        token_auth: bool = False,
+        allowed_origins: Iterable[str] = (),
+        ssl_context: SSLContext | None = None,
     ) -> None:
-        self._bot = bot
+        self.bot = bot
         self._token_auth = token_auth
         self._ssl_context = ssl_context
         self._origins = {origin.lower() for origin in allowed_origins}
         self._tokens: set[str] = set()
+
+    @property
+    def tls(self) -> bool:
+        """Is it served with TLS?"""
+        return self._ssl_context is not None
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
@@ -141,7 +157,7 @@ class _Server:
                 stream, self._ssl_context, server_side=True, https_compatible=True
             )
         try:
-            await serve_connection(connection, self._answer, self._upgrade)
+            await serve_connection(connection, self._answer, self.upgrade)
         except trio.BrokenResourceError:
             await trio.aclose_forcefully(stream)  # a TLS handshake that failed
         except Exception:
@@ -155,7 +171,7 @@ class _Server:
             return _allow_origin(request, Response(status=200))
         match request.method, request.path:
             case "POST", "/start":
-                response = self._start(request)
+                response = await self.start(request)
             case "GET", "/status":
                 response = json_response({"status": "ready", "transports": ["websocket"]})
             case _, "/start" | "/status":
@@ -164,7 +180,9 @@ class _Server:
                 response = json_response({"detail": "Not Found"}, 404)
         return _allow_origin(request, response)
 
-    def _start(self, request: Request) -> Response:
+    async def start(self, request: Request) -> Response:
+        """Answer a start request."""
+        await trio.lowlevel.checkpoint()
         wanted = _start_request(request.body)
         if not isinstance(wanted, dict):
             return text_response("Internal Server Error", 500)
@@ -178,24 +196,29 @@ class _Server:
         host = request.headers.get("host", "localhost")
         return json_response(
             {
-                "wsUrl": f"{'ws' if self._ssl_context is None else 'wss'}://{host}{_WS_PATH}",
+                "wsUrl": f"{'wss' if self.tls else 'ws'}://{host}{_WS_PATH}",
                 "sessionId": str(uuid4()),
                 "token": token,
             }
         )
 
-    async def _upgrade(self, request: Request, stream: trio.abc.Stream) -> Response | None:
+    async def upgrade(self, request: Request, stream: trio.abc.Stream) -> Response | None:
+        """Serve a WebSocket, or return the answer that refuses it."""
         path, _, token = request.path.removeprefix("/").partition("/")
         wire = _wire_at(f"/{path}", request)
         if wire is None or not self._lets_in(request, token):
             # pipecat's runner closes before it accepts, so every refusal is this one.
             return text_response("", 403)
         try:
-            async with accept_websocket(stream, LinkOptions(), wire) as link:
-                await self._bot.converse(link)
+            await self.converse(stream, wire)
         except ProtocolError:
             pass  # the client changed its mind
         return None
+
+    async def converse(self, stream: trio.abc.Stream, wire: Wire) -> None:
+        """Have the bot's conversation with the client that is at the other end of `stream`."""
+        async with accept_websocket(stream, LinkOptions(), wire) as link:
+            await self.bot.converse(link)
 
     def _lets_in(self, request: Request, token_in_path: str) -> bool:
         if self._origins and request.headers.get("origin", "").lower() not in self._origins:
