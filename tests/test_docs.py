@@ -18,6 +18,8 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 SAYS = {
     "a_bot_on_a_port": "bot: Tea is three euros.\nbot: THANK YOU",
     "audio": "written:",
+    "check_a_client": "2 passed, 1 failed, 0 not applicable",
+    "check_a_transport": "Sound on a wire keeps every rule.",
     "captions": "Say this back to me, please.",
     "endings": "fatal: the bot reported 'as you wished'\ncrash: the link was lost, code 1006",
     "functions": "the bot asks: get_weather {'city': 'Oslo'}",

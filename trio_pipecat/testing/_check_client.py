@@ -5,13 +5,12 @@ what the *server* saw is judged. So the client may be anything: an async functio
 browser. Nothing is assumed of it but its part of the conversation, which `check_client` tells.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final, TypeAlias
 
-import attrs
 import trio
 
 from .._errors import InvalidParamsError
@@ -24,7 +23,7 @@ from ._client_cases import CASES, ClientCase
 from ._client_journal import Journal, TappedWire
 from ._client_report import CaseResult, ClientReport
 from ._client_stage import ClientPatience, Stage
-from ._conversation import Conversation
+from ._conversation import Behaviour, Conversation
 from ._http_server import Request, Response
 from ._serve import BotServer, ServedBot, serve_with
 
@@ -34,6 +33,8 @@ RunClient: TypeAlias = Callable[[ServedBot], Awaitable[object]]
 #: How long a fault may take to show, before the bot says goodbye.
 _SETTLING: Final = 0.5
 _PING_INTERVAL: Final = 1
+#: How long the bot takes to be ready, so that it shows if a client does not wait for it.
+_READY_DELAY: Final = 0.3
 _MOST_PROBLEMS: Final = 3
 
 
@@ -108,7 +109,7 @@ async def _check(
                 await run_client(served)
             except* Exception as group:
                 raised += group.exceptions
-        if stage.scope.cancelled_caught:
+        if stage.given_up:
             stage.problems.insert(0, stage.missed)
         with trio.move_on_after(patience.close):
             await stage.wait_all_over()
@@ -128,11 +129,11 @@ def _judge(case: ClientCase, stage: Stage) -> Iterator[str]:
     for journal in stage.journals:
         yield from journal.problems()
         yield from _end_problems(case, stage, journal)
-    if case.start is None and case.upgrade is None and not stage.asked:
+    if case.start is None and not stage.asked:
         yield "it never connected"
-    if case.duty == "go on" and not stage.said_goodbye:
+    if case.duty == "go on" and not (stage.said_goodbye or stage.given_up):
         yield "it was gone before the bot had said goodbye"
-    if case.duty == "leave" and not stage.bot_left:
+    if case.duty == "leave" and not (stage.bot_left or stage.given_up):
         yield "it was gone before the bot was"
 
 
@@ -143,7 +144,9 @@ def _end_problems(case: ClientCase, stage: Stage, journal: Journal) -> Iterator[
             yield "its connection is still open though it is done"
     elif end.detail.startswith("no answer to a ping"):
         yield "it does not answer pings"
-    elif end.first != "bot" and not (end.orderly or journal.aborted or stage.bot_frozen):
+    elif end.first != "bot" and not (
+        end.orderly or journal.aborted or stage.bot_frozen or stage.given_up
+    ):
         reason = f" {end.text!r}" if end.text else ""
         yield f"it closes with {end.code}{reason}, which is no goodbye"
 
@@ -153,7 +156,8 @@ class _CaseServer(BotServer):
 
     def __init__(self, case: ClientCase, stage: Stage) -> None:
         play = partial(_play, case, stage)
-        bot = SimulatedBot([echo(audio=False, reply=None), *case.behaviours, play])
+        behaviours: list[Behaviour] = [echo(audio=False, reply=None), *case.behaviours, play]
+        bot = SimulatedBot(behaviours, ready_delay=_READY_DELAY)
         super().__init__(bot, token_auth=case.token)
         self._case = case
         self._stage = stage
@@ -175,7 +179,10 @@ class _CaseServer(BotServer):
     async def converse(self, stream: trio.abc.Stream, wire: Wire) -> None:
         """Have the conversation, with a journal."""
         journal = Journal()
-        options = LinkOptions(ping_interval=_PING_INTERVAL, ping_timeout=self._stage.patience.ping)
+        options = LinkOptions(
+            ping_interval=_PING_INTERVAL if self._case.pings else math.inf,
+            ping_timeout=self._stage.patience.ping,
+        )
         async with accept_websocket(stream, options, TappedWire(wire, journal)) as link:
             self._stage.journals.append(journal)
             try:
@@ -192,13 +199,13 @@ async def _play(case: ClientCase, stage: Stage, conversation: Conversation) -> N
         stage.expect("give up", stage.patience.ready)
         return
     if not case.at_once:
-        stage.expect("send its text", stage.patience.ready)
+        stage.expect("send its text when the bot was ready", stage.patience.ready)
         await stage.hear_hello(conversation)
         stage.expect("get to the end", stage.patience.ready)
         await conversation.wait_silent()
     if case.script is not None:
         await case.script(stage, conversation)
-    if case.duty == "go on":
+    if case.duty in ("go on", "go on or leave"):
         await trio.sleep(_SETTLING)
         await conversation.wait_silent()
         stage.said_goodbye = True

@@ -68,6 +68,11 @@ class Stage:
         what, seconds = self._awaited
         return f"it did not {what} within {seconds:g} s"
 
+    @property
+    def given_up(self) -> bool:
+        """Was the client cancelled, because it took too long?"""
+        return self.scope.cancelled_caught
+
     def leaving(self) -> None:
         """The bot is about to go; the client should notice."""
         self.bot_left = True
