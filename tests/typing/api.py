@@ -7,7 +7,17 @@ from typing import assert_type
 import trio
 
 import trio_pipecat as tp
-from trio_pipecat.testing import Conversation, ServedBot, SimulatedBot, serve_bot
+from trio_pipecat.testing import (
+    CaseResult,
+    ClientReport,
+    Conversation,
+    ServedBot,
+    SimulatedBot,
+    TransportMaker,
+    check_client,
+    check_transport,
+    serve_bot,
+)
 from trio_pipecat.transports import Transport, memory_transport_pair
 
 
@@ -148,3 +158,14 @@ async def bots() -> None:
     link: Transport = one
     await link.send_message("x")
     await other.receive()
+
+
+async def kits(maker: TransportMaker) -> None:
+    async def client(served: ServedBot) -> None: ...
+
+    report = await check_client(client, cases=["start-*"])
+    assert_type(report, ClientReport)
+    assert_type(report.failed, tuple[CaseResult, ...])
+    assert_type(report["start-400"].passed, bool | None)
+    await check_transport(maker, without=["stereo"])
+    await check_transport(maker, without=["bananas"])  # type: ignore[list-item]
