@@ -23,6 +23,7 @@ from trio_pipecat._events import SESSION_EVENTS
 from trio_pipecat._messages import COMMAND_TYPES, EVENT_TYPES
 from trio_pipecat._options import SessionOptions
 from trio_pipecat._state import TRANSITIONS
+from trio_pipecat.testing._transport_rules import RULES
 from trio_pipecat.tools._cli import cli
 
 REFERENCE = Path(__file__).with_name("reference")
@@ -37,6 +38,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "messages.md": messages(),
         REFERENCE / "lifecycle.md": lifecycle(),
         REFERENCE / "command-line.md": command_line(),
+        REFERENCE / "conformance.md": conformance(),
     }
 
 
@@ -290,6 +292,26 @@ def command_line() -> str:
             inner = click.Context(command, info_name=name, parent=context, terminal_width=90)
             parts.append(f"## trio-pipecat {name}\n\n```text\n{command.get_help(inner)}\n```\n")
     return re.sub(r"[ \t]+\n", "\n", "\n".join(parts))
+
+
+# -- the conformance kits ------------------------------------------------------------------------
+
+
+def conformance() -> str:
+    """Return the page with what the two kits check."""
+    parts = [
+        NOTE,
+        "# What the conformance kits check\n",
+        "How to use them: [checking a transport or a client](../topics/conformance.md).\n",
+        "## The cases of `check_client`\n",
+        "| case | what the server does | what the client has to do |",
+        "|---|---|---|",
+        *(f"| `{c.name}` | {c.description} | {c.duty} |" for c in testing.list_client_cases()),
+        "",
+        "## The rules of `check_transport`\n",
+        *(f"- {rule.sentence}." for rule in RULES),
+    ]
+    return "\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

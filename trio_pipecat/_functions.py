@@ -101,24 +101,30 @@ class FunctionCalls:
     async def _answer(
         self, call: FunctionCall, handler: FunctionHandler, scope: trio.CancelScope
     ) -> None:
-        failure: BaseException | None = None
         try:
             with scope:
-                try:
-                    result = await _run(call, handler)
-                    await self._send_result(call, {} if result is None else result)
-                except Exception as error:
-                    failure = self._unless_over(error)
-                except BaseExceptionGroup as group:  # of a nursery in the handler
-                    cancelled, failed = group.split(trio.Cancelled)
-                    failure = self._unless_over(failed)
-                    if cancelled is not None:
-                        raise cancelled from None
+                await self._answer_within(call, handler, scope)
         finally:
             if self._running.get(call.tool_call_id) is scope:
                 del self._running[call.tool_call_id]
-            if failure is not None:
-                await self._refuse(call, failure, wanted=not scope.cancel_called)
+
+    async def _answer_within(
+        self, call: FunctionCall, handler: FunctionHandler, scope: trio.CancelScope
+    ) -> None:
+        failure: BaseException | None = None
+        cancelled: BaseException | None = None
+        try:
+            result = await _run(call, handler)
+            await self._send_result(call, {} if result is None else result)
+        except Exception as error:
+            failure = self._unless_over(error)
+        except BaseExceptionGroup as group:  # noqa: ASYNC103  # of a nursery in the handler
+            cancelled, failed = group.split(trio.Cancelled)
+            failure = self._unless_over(failed)
+        if failure is not None:
+            await self._give_up(call, failure, scope)
+        if cancelled is not None:
+            raise cancelled
 
     def _unless_over(self, error: BaseException | None) -> BaseException | None:
         """Return what the handler raised, unless that is no more than the end of its session."""
@@ -128,17 +134,18 @@ class FunctionCalls:
             return error.split(SessionEndedError)[1]
         return None if isinstance(error, SessionEndedError) else error
 
-    async def _refuse(self, call: FunctionCall, failure: BaseException, *, wanted: bool) -> None:
+    async def _give_up(
+        self, call: FunctionCall, failure: BaseException, scope: trio.CancelScope
+    ) -> None:
         """Tell the bot that there is no result, and end the session with the failure."""
-        caller = self._caller
         try:
-            if wanted:
+            if not scope.cancel_called:
                 # Its text may say what only this side should know.
                 refusal = {"error": f"the function failed: {type(failure).__name__}"}
                 with trio.move_on_after(_REFUSAL_SECONDS, shield=True):
                     await self._send_result(call, refusal)
         finally:
-            caller.fail(failure)
+            self._caller.fail(failure)
 
     async def _send_result(self, call: FunctionCall, result: Mapping[str, Json] | str) -> None:
         caller = self._caller

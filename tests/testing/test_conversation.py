@@ -1,11 +1,15 @@
 """What a simulated bot's turn sounds and reads like: order, pace and frames of a real one."""
 
+from contextlib import suppress
+
 import pytest
 import trio
+import trio_websocket
 from trio.testing import MockClock
 
 import trio_pipecat as tp
-from trio_pipecat.testing import SimulatedBot, Voice
+from trio_pipecat.testing import Conversation, SimulatedBot, Voice, serve_bot, virtual_network
+from trio_pipecat.transports import LinkEnd
 
 VOICE = Voice(word_seconds=0.08)
 
@@ -198,3 +202,34 @@ async def test_what_cannot_be_sound_is_not_heard(
         await session.send_raw("raw-audio", {"base64Audio": "AAAAAAAAAAA=", **format_})
         assert {"pong": 1} == await session.request("ping", 1)
     assert 0 == bot.conversations[0].heard_seconds
+
+
+async def test_a_goodbye_is_not_disturbed_by_what_still_comes(autojump_clock: MockClock) -> None:
+    """The bot's other parts find the link closed, and the client's answer is waited for."""
+
+    async def leave(conversation: Conversation) -> None:
+        with conversation.listening(tp.SendText) as ear:
+            await ear.receive()
+        await conversation.hang_up(1001, "enough")
+
+    async def read(client: trio_websocket.WebSocketConnection) -> None:
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                await client.get_message()
+
+    bot = SimulatedBot([leave])
+    hello = '{"label": "rtvi-ai", "type": "send-text", "id": "1", "data": {"content": "hello"}}'
+    with virtual_network():
+        async with (
+            serve_bot(bot) as served,
+            trio_websocket.open_websocket_url(served.json_url) as client,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(read, client)
+            with suppress(trio_websocket.ConnectionClosed):
+                for _ in range(1000):
+                    await client.send_message(hello)
+    assert (1001, "enough") == (client.closed.code, client.closed.reason)
+    (conversation,) = bot.conversations
+    assert None is conversation.failure
+    assert LinkEnd(code=1001, text="enough", first="bot") == conversation.end

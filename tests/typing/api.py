@@ -8,11 +8,16 @@ import trio
 
 import trio_pipecat as tp
 from trio_pipecat.testing import (
+    CaseResult,
+    ClientReport,
     Conversation,
     Difference,
     ReplayBot,
     ServedBot,
     SimulatedBot,
+    TransportMaker,
+    check_client,
+    check_transport,
     diff,
     load_recording,
     serve_bot,
@@ -163,3 +168,14 @@ async def bots() -> None:
     link: Transport = one
     await link.send_message("x")
     await other.receive()
+
+
+async def kits(maker: TransportMaker) -> None:
+    async def client(served: ServedBot[SimulatedBot]) -> None: ...
+
+    report = await check_client(client, cases=["start-*"])
+    assert_type(report, ClientReport)
+    assert_type(report.failed, tuple[CaseResult, ...])
+    assert_type(report["start-400"].passed, bool | None)
+    await check_transport(maker, without=["stereo"])
+    await check_transport(maker, without=["bananas"])  # type: ignore[list-item]

@@ -4,6 +4,8 @@
 * `greet`, `echo`, `script`, `crash`…: what it does of its own accord, good and bad.
 * `Recorder`, `load_recording`, `ReplayBot`, `diff`: a session as a file, and played again.
 * `virtual_network`: the real wire without a socket, for a clock that jumps.
+* `check_transport`: does a transport of your own keep the rules?
+* `check_client`: what does a client, ours or not, do when a bot misbehaves?
 """
 
 from ._behaviours import GarbageKind as GarbageKind
@@ -22,6 +24,15 @@ from ._behaviours import report_error as report_error
 from ._behaviours import slow_ready as slow_ready
 from ._behaviours import wrong_version as wrong_version
 from ._bot import SimulatedBot as SimulatedBot
+from ._check_client import RunClient as RunClient
+from ._check_client import check_client as check_client
+from ._check_transport import TransportMaker as TransportMaker
+from ._check_transport import check_transport as check_transport
+from ._client_cases import ClientCase as ClientCase
+from ._client_cases import list_client_cases as list_client_cases
+from ._client_report import CaseResult as CaseResult
+from ._client_report import ClientReport as ClientReport
+from ._client_stage import ClientPatience as ClientPatience
 from ._conversation import Behaviour as Behaviour
 from ._conversation import BotCrashedError as BotCrashedError
 from ._conversation import BotLink as BotLink
@@ -51,6 +62,7 @@ from ._replay import ReplayBot as ReplayBot
 from ._script import script as script
 from ._serve import ServedBot as ServedBot
 from ._serve import serve_bot as serve_bot
+from ._transport_rules import TransportFeature as TransportFeature
 from ._voice import Voice as Voice
 
 __all__ = [
@@ -59,6 +71,10 @@ __all__ = [
     "Bot",
     "BotCrashedError",
     "BotLink",
+    "CaseResult",
+    "ClientCase",
+    "ClientPatience",
+    "ClientReport",
     "Conversation",
     "Difference",
     "DifferenceKind",
@@ -76,11 +92,16 @@ __all__ = [
     "RefusedError",
     "ReplayBot",
     "RequestHandler",
+    "RunClient",
     "ServedBot",
     "SimulatedBot",
     "Speaker",
+    "TransportFeature",
+    "TransportMaker",
     "VirtualNetwork",
     "Voice",
+    "check_client",
+    "check_transport",
     "crash",
     "diff",
     "echo",
@@ -92,6 +113,7 @@ __all__ = [
     "half_open",
     "interrupt_on_speech",
     "leave_after",
+    "list_client_cases",
     "load_recording",
     "never_ready",
     "report_error",

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
 import attrs
 import trio
@@ -52,7 +52,7 @@ from .._messages import (
 from .._wire import Json
 from ..audio import AudioChunk
 from ..audio._chunk import check_format
-from ..transports import Interruption, LinkEnd, MemoryTransport, Undecodable
+from ..transports import Incoming, Interruption, LinkEnd, MemoryTransport, Undecodable
 from ..transports._websocket import WebSocketTransport
 from ._bot_protocol import BotProtocol
 from ._personality import Personality
@@ -78,6 +78,7 @@ Job: TypeAlias = Callable[[], Awaitable[None]]
 BotLink: TypeAlias = MemoryTransport | WebSocketTransport
 #: What an ear gets: a command of the client, or sound.
 Heard: TypeAlias = Command | AudioChunk
+Ts = TypeVarTuple("Ts")
 H = TypeVar("H", bound=Command | AudioChunk)
 
 
@@ -151,8 +152,8 @@ class Conversation:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
                     for behaviour in self._behaviours:
-                        self._nursery.start_soon(behaviour, self)
-                    self._nursery.start_soon(self._speak)
+                        self._start(behaviour, self)
+                    self._start(self._speak)
                     # Two, and every behaviour has taken its first step before anything is heard.
                     await trio.lowlevel.checkpoint()
                     await trio.lowlevel.checkpoint()
@@ -168,6 +169,16 @@ class Conversation:
             if failures.subgroup(BotCrashedError) is None:
                 logger.error("the simulated bot failed", exc_info=failures)
             await self.link.abort("the bot's code raised")
+
+    def _start(self, part: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        """Start a task that ends, without disturbing the others, when it meets the link's end."""
+
+        async def run() -> None:
+            # Somebody may be about to say goodbye.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await part(*args)
+
+        self._nursery.start_soon(run, name=getattr(part, "__qualname__", None))
 
     # -- what a bot can do --
 
@@ -271,16 +282,21 @@ class Conversation:
                 item = await self.link.receive()
             except trio.EndOfChannel:
                 return
-            match item:
-                case str():
-                    await self._hear(item)
-                case AudioChunk():
-                    await self._hear_sound(item)
-                case Interruption():
-                    await self.interrupt()
-                case Undecodable():
-                    # What pipecat does with a frame it can't read.
-                    await self.hang_up()
+            # Whoever says goodbye needs the other side's, so listening goes on to the end.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._hear_item(item)
+
+    async def _hear_item(self, item: Incoming) -> None:
+        match item:
+            case str():
+                await self._hear(item)
+            case AudioChunk():
+                await self._hear_sound(item)
+            case Interruption():
+                await self.interrupt()
+            case Undecodable():
+                # What pipecat does with a frame it can't read.
+                await self.hang_up()
 
     async def _hear(self, text: str) -> None:
         received = self.protocol.receive(text)
@@ -300,7 +316,7 @@ class Conversation:
     async def _obey(self, id_: str, command: Command) -> None:
         match command:
             case ClientReady():
-                self._nursery.start_soon(self._become_ready)
+                self._start(self._become_ready)
             case SendText():
                 await self._take_text(id_, command)
             case SendFile():

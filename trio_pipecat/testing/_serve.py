@@ -116,17 +116,20 @@ def serve_bot(
     Raises:
         OSError: the port can't be had.
     """
-    server = _Server(
+    server = BotServer(
         SimulatedBot(greeting=GREETING) if bot is None else bot,
         token_auth=token_auth,
         allowed_origins=allowed_origins,
         ssl_context=ssl_context,
     )
-    return _serve(server, host, port)
+    return serve_with(server, host=host, port=port)
 
 
 @asynccontextmanager
-async def _serve(server: "_Server", host: str, port: int) -> AsyncGenerator[ServedBot[Any], None]:
+async def serve_with(
+    server: "BotServer", *, host: str, port: int = 0
+) -> AsyncGenerator[ServedBot[Any], None]:
+    """Listen for a server while the block lasts."""
     listeners = await trio.open_tcp_listeners(port, host=host, backlog=_MANY_CONNECTIONS)
     try:
         # With port 0 each interface gets a port of its own, so only one can be meant.
@@ -137,9 +140,7 @@ async def _serve(server: "_Server", host: str, port: int) -> AsyncGenerator[Serv
         async with open_services(_no_farewell, grace=_STOP_SECONDS) as services:
             serve = partial(trio.serve_listeners, server.serve, [listener])
             services.start(serve, name="trio_pipecat: bot server")
-            yield ServedBot(
-                bot=server.bot, host=host, port=bound, tls=server.ssl_context is not None
-            )
+            yield ServedBot(bot=server.bot, host=host, port=bound, tls=server.tls)
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
@@ -149,30 +150,37 @@ async def _no_farewell(error: BaseException | None) -> None:
     """Stopping is enough: each connection says its own goodbye."""
 
 
-class _Server:
+class BotServer:
+    """Serves the connections of a bot. What may go wrong on purpose is in methods of their own."""
+
     def __init__(
         self,
         bot: Bot,
         *,
-        token_auth: bool,
-        allowed_origins: Iterable[str],
-        ssl_context: SSLContext | None,
+        token_auth: bool = False,
+        allowed_origins: Iterable[str] = (),
+        ssl_context: SSLContext | None = None,
     ) -> None:
         self.bot = bot
         self._token_auth = token_auth
-        self.ssl_context = ssl_context
+        self._ssl_context = ssl_context
         self._origins = {origin.lower() for origin in allowed_origins}
         self._tokens: set[str] = set()
+
+    @property
+    def tls(self) -> bool:
+        """Is it served with TLS?"""
+        return self._ssl_context is not None
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
         connection: trio.abc.Stream = stream
-        if self.ssl_context is not None:
+        if self._ssl_context is not None:
             connection = trio.SSLStream(
-                stream, self.ssl_context, server_side=True, https_compatible=True
+                stream, self._ssl_context, server_side=True, https_compatible=True
             )
         try:
-            await serve_connection(connection, self._answer, self._upgrade)
+            await serve_connection(connection, self._answer, self.upgrade)
         except trio.BrokenResourceError:
             await trio.aclose_forcefully(stream)  # a TLS handshake that failed
         except Exception:
@@ -186,7 +194,7 @@ class _Server:
             return _allow_origin(request, Response(status=200))
         match request.method, request.path:
             case "POST", "/start":
-                response = self._start(request)
+                response = await self.start(request)
             case "GET", "/status":
                 response = json_response({"status": "ready", "transports": ["websocket"]})
             case _, "/start" | "/status":
@@ -195,7 +203,9 @@ class _Server:
                 response = json_response({"detail": "Not Found"}, 404)
         return _allow_origin(request, response)
 
-    def _start(self, request: Request) -> Response:
+    async def start(self, request: Request) -> Response:
+        """Answer a start request."""
+        await trio.lowlevel.checkpoint()
         wanted = _start_request(request.body)
         if not isinstance(wanted, dict):
             return text_response("Internal Server Error", 500)
@@ -209,24 +219,29 @@ class _Server:
         host = request.headers.get("host", "localhost")
         return json_response(
             {
-                "wsUrl": f"{'ws' if self.ssl_context is None else 'wss'}://{host}{_WS_PATH}",
+                "wsUrl": f"{'wss' if self.tls else 'ws'}://{host}{_WS_PATH}",
                 "sessionId": str(uuid4()),
                 "token": token,
             }
         )
 
-    async def _upgrade(self, request: Request, stream: trio.abc.Stream) -> Response | None:
+    async def upgrade(self, request: Request, stream: trio.abc.Stream) -> Response | None:
+        """Serve a WebSocket, or return the answer that refuses it."""
         path, _, token = request.path.removeprefix("/").partition("/")
         wire = _wire_at(f"/{path}", request)
         if wire is None or not self._lets_in(request, token):
             # pipecat's runner closes before it accepts, so every refusal is this one.
             return text_response("", 403)
         try:
-            async with accept_websocket(stream, LinkOptions(), wire) as link:
-                await self.bot.converse(link)
+            await self.converse(stream, wire)
         except ProtocolError:
             pass  # the client changed its mind
         return None
+
+    async def converse(self, stream: trio.abc.Stream, wire: Wire) -> None:
+        """Have the bot's conversation with the client that is at the other end of `stream`."""
+        async with accept_websocket(stream, LinkOptions(), wire) as link:
+            await self.bot.converse(link)
 
     def _lets_in(self, request: Request, token_in_path: str) -> bool:
         if self._origins and request.headers.get("origin", "").lower() not in self._origins:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import pytest_trio
+import pytest_trio  # type: ignore[import-untyped]
 from trio.testing import MockClock
 
 from .._client import open_session
@@ -34,6 +34,7 @@ from ._recorder import Recorder
 
 _RECORDINGS: Final = pytest.StashKey[Path]()
 _FOLDER: Final = "trio_pipecat"
+_FILE: Final = "session.jsonl"
 
 
 @pytest.fixture
@@ -54,8 +55,9 @@ def session_options() -> dict[str, Any]:
     return {}
 
 
+# A generator is what a fixture is, and pytest-trio runs it in one task, to its end.
 @pytest_trio.trio_fixture  # type: ignore[untyped-decorator]
-async def session(
+async def session(  # noqa: ASYNC900
     request: pytest.FixtureRequest, bot: SimulatedBot, session_options: dict[str, Any]
 ) -> AsyncGenerator[Session, None]:
     """A session with the ``bot``, in memory, that is ready. It is recorded."""
@@ -63,9 +65,9 @@ async def session(
     request.node.stash[_RECORDINGS] = folder
     options = {"transport": bot.connect, "disconnect_on_bot_disconnect": False, **session_options}
     async with open_session(**options) as opened:
-        with Recorder(opened, folder / "session.jsonl"):
+        with Recorder(opened, folder / _FILE):
             await opened.wait_ready()
-            yield opened
+            yield opened  # noqa: ASYNC119
 
 
 @pytest.hookimpl(wrapper=True)
@@ -88,10 +90,10 @@ def pytest_runtest_makereport(
 def _keep(item: pytest.Item, folder: Path) -> Path:
     """Move what was recorded to where it stays, under the test's name; return the file."""
     name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
-    cache = item.config.cache
+    cache: pytest.Cache | None = getattr(item.config, "cache", None)
     place = Path(tempfile.gettempdir()) / _FOLDER if cache is None else cache.mkdir(_FOLDER)
+    kept = place / name
+    shutil.rmtree(kept, ignore_errors=True)  # of an earlier run
     place.mkdir(exist_ok=True)
-    for file in folder.iterdir():
-        shutil.move(file, place / f"{name}{file.suffix}")
-    shutil.rmtree(folder, ignore_errors=True)
-    return place / f"{name}.jsonl"
+    shutil.move(folder, kept)
+    return kept / _FILE

@@ -235,9 +235,11 @@ class WebSocketTransport(Transport):
 
 @asynccontextmanager
 async def open_websocket(
-    params: ConnectParams, options: LinkOptions
+    params: ConnectParams, options: LinkOptions, wire: Wire | None = None
 ) -> AsyncGenerator[Transport, None]:
     """Open a link to a Pipecat bot's WebSocket. A `Connector`.
+
+    `wire` is what is spoken; by default protobuf, with texts taken for messages.
 
     Raises:
         InvalidParamsError: the address or the token can't be used.
@@ -259,7 +261,8 @@ async def open_websocket(
 
     async with await _open_stream(request, options) as stream:
         outbox = Outbox(stream)
-        upgrade = _Upgrade(outbox, request, options)
+        spoken = wire or ProtobufWire(takes_texts=True)
+        upgrade = _Upgrade(outbox, request, spoken, options)
         async with open_services(say_goodbye, grace=options.grace) as services:
             services.start(outbox.run, name="trio_pipecat: WebSocket writer")
             options.on_stage("upgrade")
@@ -355,12 +358,15 @@ async def _open_stream(request: UpgradeRequest, options: LinkOptions) -> trio.ab
 class _Upgrade:
     """The opening handshake; from then on its reader is trio-websocket's."""
 
-    def __init__(self, outbox: Outbox, request: UpgradeRequest, options: LinkOptions) -> None:
+    def __init__(
+        self, outbox: Outbox, request: UpgradeRequest, wire: Wire, options: LinkOptions
+    ) -> None:
         self.settled = trio.Event()
         self._made: list[WebSocketTransport] = []
         self._refused: list[ConnectionRejected] = []
         self._outbox = outbox
         self._request = request
+        self._wire = wire
         self._options = options
         outbox.receive_allowance = _MAX_HANDSHAKE
         outbox.expected_head = b"HTTP/1."
@@ -388,10 +394,9 @@ class _Upgrade:
                     receive_buffer_size=_READ_SIZE,
                 )
                 self._outbox.receive_allowance = math.inf
-                wire = ProtobufWire(takes_texts=True)
                 self._made.append(
                     WebSocketTransport(
-                        connection, self._outbox, "client", wire, options, request.secrets
+                        connection, self._outbox, "client", self._wire, options, request.secrets
                     )
                 )
                 self.settled.set()
