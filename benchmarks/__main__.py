@@ -10,6 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -19,10 +20,11 @@ from typing import Any
 import attrs
 import trio
 import trio_websocket
+from trio.testing import MockClock
 
 import trio_pipecat as tp
 from trio_pipecat._codec import decode_event, encode_command, encode_event
-from trio_pipecat.testing import SimulatedBot, serve_bot
+from trio_pipecat.testing import Recorder, SimulatedBot, serve_bot
 from trio_pipecat.transports import _envelope as envelope
 
 OUTPUT = encode_event(
@@ -250,6 +252,65 @@ def memory(rounds: int, number: int) -> list[Figure]:
     ]
 
 
+def virtual_time(rounds: int) -> list[Figure]:
+    """Ten minutes of conversation on a clock that jumps, against a task that keeps the beat."""
+    beats, beat = 30_000, 0.02
+
+    async def keep_the_beat() -> None:
+        began = trio.current_time()
+        for number in range(beats):
+            await trio.sleep_until(began + number * beat)
+
+    async def talk(bot: SimulatedBot, *, record: bool = False) -> None:
+        folder = tempfile.TemporaryDirectory()
+        block = tp.open_session(transport=bot.connect)
+        async with block as session, trio.open_nursery() as nursery:
+            if record:
+                Recorder(session, Path(folder.name) / "call.jsonl")
+            await session.wait_ready()
+            nursery.start_soon(_hear, session)
+            began, pcm = trio.current_time(), bytes(640)
+            for number in range(beats):
+                await session.send_audio(pcm, sample_rate=16_000)
+                await trio.sleep_until(began + number * beat)
+            nursery.cancel_scope.cancel()
+        folder.cleanup()
+
+    async def write() -> None:
+        async with tp.open_session(transport=SimulatedBot().connect) as session:
+            await session.wait_ready()
+            for number in range(60):
+                await session.request("ping", number)
+                await trio.sleep(10)
+
+    def run(task: Callable[[], Awaitable[object]]) -> Callable[[], float]:
+        def measure() -> float:
+            gc.collect()
+            began = time.process_time()
+            trio.run(task, clock=MockClock(autojump_threshold=0))
+            return (time.process_time() - began) * 1e3
+
+        return measure
+
+    bare = run(keep_the_beat)
+    against = "30,000 sleeps of one task"
+    named = {
+        "10 virtual minutes: sound both ways, 20 ms": lambda: talk(SimulatedBot()),
+        "the same, recorded": lambda: talk(SimulatedBot(), record=True),
+        "10 virtual minutes: 60 requests": write,
+    }
+    rounds = min(rounds, 3)
+    return [
+        compare(name, against, run(task), bare, rounds=rounds, unit="ms")
+        for name, task in named.items()
+    ]
+
+
+async def _hear(session: tp.Session) -> None:
+    async for _ in session.audio:
+        pass
+
+
 def importing(rounds: int) -> list[Figure]:
     """Importing the package against importing what it stands on."""
 
@@ -288,6 +349,7 @@ def main() -> None:
     figures = codec(rounds, number)
     figures += sessions(rounds, 5 if options.quick else 20)
     figures += memory(rounds, 20)
+    figures += virtual_time(rounds)
     figures += importing(rounds)
     print(f"{'':45}{'ours':>12}{'bare':>12}{'ratio':>9}   spread, and the bare thing")
     for f in figures:
