@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_recording import AUDIO, END, at, write, write_wav
 
-from trio_pipecat.testing import Recording, diff, load_recording
+from trio_pipecat.testing import Difference, Recording, diff, load_recording
 
 TEXT: dict[str, Any] = {
     "label": "rtvi-ai",
@@ -151,3 +151,17 @@ def test_thousands_of_equal_messages_take_no_time(make: Any) -> None:
     many = [at(sent=TEXT)] * 5_000
     (difference,) = diff(make(*many), make(*many[:2_500], at(sent={}), *many[2_500:]))
     assert 2_502 == difference.right_line
+
+
+def test_long_messages_are_cut_where_they_differ() -> None:
+    """So that the difference is seen, and which message it is."""
+    text = "x" * 500
+    found = Difference(
+        what="received",
+        left=f'bot-output {{"text": "{text}a"}}',
+        right=f'bot-output {{"text": "{text}b"}}',
+    )
+    one, other = found.sides
+    assert one.startswith("bot-output …xxx")
+    assert one.endswith('xa"}')
+    assert other.endswith('xb"}')

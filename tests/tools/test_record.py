@@ -159,14 +159,17 @@ def test_a_port_that_is_taken(call: Path) -> None:
 
 
 def test_diff_tells_what_differs(call: Path, tmp_path: Path) -> None:
-    """One line each, and exit code 1."""
+    """What it is, both sides of it, and exit code 1."""
     path = tmp_path / "other.jsonl"
     path.write_text(call.read_text().replace("Hello there", "Good morning"))
     path.write_text(path.read_text().replace('"audio":"call.wav"', '"audio":"other.wav"'))
     path.with_suffix(".wav").write_bytes(call.with_suffix(".wav").read_bytes())
     done = cli("diff", str(call), str(path))
     assert (1, "") == (done.returncode, done.stderr)
-    assert 'sent: send-text {"' in done.stdout
+    lines = done.stdout.splitlines()
+    assert "sent" == lines[0]
+    assert lines[1].startswith('  - send-text {"content": "Hello there')
+    assert lines[2].startswith('  + send-text {"content": "Good morning')
     assert 0 == cli("diff", str(call), str(call)).returncode
 
 

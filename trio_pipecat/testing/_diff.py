@@ -33,6 +33,8 @@ _SIDES: Final[tuple[tuple[DifferenceKind, DifferenceKind, Speaker], ...]] = (
 _NEW_EACH_TIME: Final = frozenset({"msg_id", "tool_call_id", "timestamp"})
 #: How much of a message `Difference` shows.
 _SHOWN: Final = 100
+#: And how much of what both have in common before the first difference.
+_BEFORE: Final = 30
 
 
 @attrs.frozen(kw_only=True)
@@ -52,16 +54,25 @@ class Difference:
     right_line: int | None = None
 
     def __str__(self) -> str:
-        left, right = _side(self.left, self.left_line), _side(self.right, self.right_line)
+        left, right = self.sides
         if self.left is None:
             return f"{self.what}: only in the second: {right}"
         if self.right is None:
             return f"{self.what}: only in the first: {left}"
         return f"{self.what}: {left} / {right}"
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Both sides, short enough to be read, and cut so that their difference is seen."""
+        left, right = self.left or "", self.right or ""
+        same = sum(1 for _ in takewhile(_equal, zip(left, right, strict=False)))
+        cut = 0 if max(len(left), len(right)) <= _SHOWN else max(same - _BEFORE, 0)
+        return _side(left, cut, self.left_line), _side(right, cut, self.right_line)
 
-def _side(text: str | None, line: int | None) -> str:
-    short = text or ""
+
+def _side(text: str, cut: int, line: int | None) -> str:
+    head = text[:cut].partition(" ")[0]  # the type of a message
+    short = text[cut:] if cut <= len(head) else f"{head} …{text[cut:]}"
     short = short if len(short) <= _SHOWN else f"{short[:_SHOWN]}…"
     return short if line is None else f"{short} (line {line})"
 

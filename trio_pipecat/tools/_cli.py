@@ -16,7 +16,7 @@ from ._options import (
     keywords,
     recording_argument,
 )
-from ._run import run
+from ._run import guard, run
 
 
 class _BadFileError(click.ClickException):
@@ -251,7 +251,7 @@ def diff(a: Path, b: Path) -> None:
     """
     from ._record import diff as command
 
-    sys.exit(command(a, b))
+    sys.exit(guard(lambda: command(a, b)))
 
 
 def _check_until(until: str | None) -> None:

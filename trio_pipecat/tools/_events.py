@@ -15,6 +15,7 @@ import trio_pipecat
 
 from .. import (
     BotMessage,
+    BotOutput,
     BotStartedSpeaking,
     BotStoppedSpeaking,
     Event,
@@ -150,6 +151,8 @@ def _line(event: Event, began: float) -> Text:
 
 
 def _describe(event: Event) -> str:
+    if isinstance(event, BotOutput):
+        return _describe_output(event)
     fields: Any = attrs.fields(type(event))  # type: ignore[arg-type]
     parts = []
     for field in fields:
@@ -162,6 +165,17 @@ def _describe(event: Event) -> str:
         shown = value if isinstance(value, Enum | SessionEnd) else repr(value)
         parts.append(f"{field.name}={shown}")
     return " ".join(parts)
+
+
+def _describe_output(output: BotOutput) -> str:
+    """Show how far a text was spoken by a bar in it."""
+    progress = output.spoken_progress
+    text = output.text
+    if progress is not None:
+        text = f"{progress.accumulated_text}|{progress.remaining_text}"
+    silent = "" if output.will_be_spoken is not False else "not spoken"
+    parts = (output.spoken_status, repr(text), output.output_type, silent)
+    return " ".join(str(part) for part in parts if part)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

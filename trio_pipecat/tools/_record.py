@@ -166,6 +166,12 @@ def diff(left: Path, right: Path) -> int:
         RecordingError: one of them is none.
     """
     differences = diff_recordings(load_recording(left), load_recording(right))
+    console = open_console()
     for difference in differences:
-        print(difference)
+        one, other = difference.sides
+        console.print(difference.what, style="bold", markup=False)
+        if difference.left is not None:
+            console.print(f"  - {one}", style="red", markup=False)
+        if difference.right is not None:
+            console.print(f"  + {other}", style="green", markup=False)
     return 1 if differences else 0

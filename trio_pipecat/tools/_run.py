@@ -25,9 +25,14 @@ def run(
 
     The first signal cancels the command, so that its sessions say goodbye; the second is Python's.
     """
+    return guard(lambda: trio.run(_run, command, interrupted, clock=clock))
+
+
+def guard(command: Callable[[], int]) -> int:
+    """Call `command` and return its exit code; what is no fault of ours becomes one."""
     code = INTERRUPTED
     try:
-        code = trio.run(_run, command, interrupted, clock=clock)
+        code = command()
         sys.stdout.flush()
     except* KeyboardInterrupt:
         pass
