@@ -39,8 +39,8 @@ testing._conversation testing._stereo
 testing._memory_link testing._recording
 testing._requests testing._behaviours testing._script
 testing._bot
-testing._sim testing._serve testing._recorder testing._replay testing._diff testing._transport_rules
-testing._client_journal testing.pytest
+testing._sim testing._serve testing._recorder testing._replay testing._diff testing._transport_ends
+testing._client_journal testing.pytest testing._transport_rules
 testing._check_transport testing._client_stage testing._client_report
 testing._client_faults
 testing._client_cases

@@ -62,7 +62,7 @@ from ._replay import ReplayBot as ReplayBot
 from ._script import script as script
 from ._serve import ServedBot as ServedBot
 from ._serve import serve_bot as serve_bot
-from ._transport_rules import TransportFeature as TransportFeature
+from ._transport_ends import TransportFeature as TransportFeature
 from ._voice import Voice as Voice
 
 __all__ = [

@@ -15,7 +15,8 @@ import trio
 from .._errors import InvalidParamsError
 from .._state import Side
 from ..transports import Transport
-from ._transport_rules import RULES, Ends, Rule, TransportFeature
+from ._transport_ends import Ends, TransportFeature
+from ._transport_rules import RULES, Rule
 
 #: Makes the two ends of a new link: an async context manager that gives (client's, bot's).
 TransportMaker: TypeAlias = Callable[[], AbstractAsyncContextManager[tuple[Transport, Transport]]]
