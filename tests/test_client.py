@@ -284,3 +284,14 @@ def test_about_is_the_callers_to_say():
     """An application may give its own name."""
     about = AboutClient(library="kiosk")
     assert "library='kiosk'" in repr(PipecatClient(ENDPOINT, about=about))
+
+
+async def test_a_started_bot_is_connected_to_with_the_clients_own_options(autojump_clock):
+    """Origin, deadlines and the like go for it too; what led to it does not."""
+    client = PipecatClient("sim:?greeting=", request_data={"a": 1}, ready_timeout=7)
+    started = await client.start_bot()
+    async with client.open_session(started, ping_interval=9) as session:
+        await session.wait_ready()
+        options = session._driver.options
+        assert (7, 9, None) == (options.ready_timeout, options.ping_interval, options.request_data)
+        assert started is session.started

@@ -302,3 +302,28 @@ def test_options_show_no_secret():
     assert "endpoint='http://bot.example/x?token=***'" in repr(options)
     assert "headers=['Authorization']" in repr(options)
     assert "ws_url=None" in repr(check_options({}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("about", "me", "about is an AboutClient, not str"),
+        ("about", {"library": "me"}, "about is an AboutClient, not dict"),
+        ("ssl_context", True, "ssl_context is SSLContext or None, not bool"),
+        ("ice_servers", "stun:x", "ice_servers is a list"),
+        ("ice_servers", 5, "ice_servers is a list"),
+        ("allow_insecure_token", 1, "allow_insecure_token is bool, not int"),
+        ("disconnect_on_bot_disconnect", "no", "disconnect_on_bot_disconnect is bool, not str"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(name, value, why):
+    """Before anything is tried, with its name."""
+    with pytest.raises(InvalidParamsError) as refused:
+        check_options({name: value})
+    assert why == str(refused.value)
+
+
+def test_what_the_client_says_of_itself_can_be_sent():
+    """Or is refused before there is a link."""
+    with pytest.raises(InvalidParamsError, match="about can't be sent"):
+        check_options({"about": AboutClient(library="x", platform_details={"a": object()})})

@@ -14,7 +14,7 @@ def _run(pytester: pytest.Pytester, source: str) -> pytest.RunResult:
     pytester.makeini(INI)
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(source)
-    return pytester.runpytest_subprocess("-q")
+    return pytester.runpytest_inprocess("-q")
 
 
 def test_a_session_in_no_time(pytester: pytest.Pytester) -> None:
