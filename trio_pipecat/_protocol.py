@@ -119,6 +119,8 @@ class ClientProtocol:
         self._counter = itertools.count(1)
         self._hello_id = ""
         self._requests: dict[str, Callable[[Answer], None]] = {}
+        #: The same, the other way round.
+        self._asked: dict[Callable[[Answer], None], str] = {}
         #: How many interruptions were told by the wire's signal, and not yet by a message.
         self._signalled = 0
 
@@ -169,13 +171,12 @@ class ClientProtocol:
         """
         outgoing = self.send(ClientMessage(t=t, d=d))
         self._requests[outgoing.id] = on_answer
+        self._asked[on_answer] = outgoing.id
         return outgoing
 
     def forget_request(self, on_answer: Callable[[Answer], None]) -> None:
         """Nobody waits for this answer any more."""
-        for id_, waiting in tuple(self._requests.items()):
-            if waiting == on_answer:
-                del self._requests[id_]
+        self._requests.pop(self._asked.pop(on_answer, ""), None)
 
     def function_result(self, call: FunctionCall, result: Mapping[str, Json] | str) -> Outgoing:
         """Encode the result of a function call, and close the call.
@@ -220,8 +221,9 @@ class ClientProtocol:
                 # No refusal: the server complains of our version, then is ready all the same.
                 self.versions = replace(self.versions, problem=event.error)
             case ServerResponse() | ErrorResponse():
-                on_answer = self._requests.pop(event.id, None)
+                on_answer = self._requests.get(event.id)
                 if on_answer is not None:
+                    self.forget_request(on_answer)
                     on_answer(event)
             case LlmFunctionCallInProgress(function_name=str(name)):
                 self._open_call(event.tool_call_id, name, event.arguments or {})

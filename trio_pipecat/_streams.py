@@ -183,7 +183,8 @@ class Stream(Generic[T]):
     async def _next(self) -> T:
         # First the checkpoint, then the item: a reader that was woken goes on in the same step, and
         # what it does next comes before the next event.
-        await trio.lowlevel.checkpoint()
+        if self._buffer or self._over or self._closed:
+            await trio.lowlevel.checkpoint()
         while True:
             if self._closed:
                 raise trio.ClosedResourceError
