@@ -501,7 +501,8 @@ async def _run(state: str, fault: Fault) -> Cell:
                     await trio.sleep_forever()
                 outside.cancel_scope.cancel()
         await trio.lowlevel.checkpoint()
-        assert threads == threading.active_count(), "threads are left over"
+        # trio's idle threads go when they like; none may come.
+        assert threads >= threading.active_count(), "threads are left over"
         assert descriptors == open_descriptors(), "descriptors are left over"
         assert tasks == trio.lowlevel.current_statistics().tasks_living, "tasks are left over"
         assert 0 == network.open_sockets, "sockets are left over"

@@ -100,7 +100,7 @@ async def test_what_the_bots_code_raises_is_the_bots_failure(
             await session.request("x")
     assert "the bot's code raised" in str(lost.value)
     failure = bot.conversations[0].failure
-    assert pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True).matches(failure)
+    assert isinstance(failure, ZeroDivisionError)
     assert ["the simulated bot failed"] == [record.message for record in caplog.records]
     assert "ZeroDivisionError" in caplog.text
 

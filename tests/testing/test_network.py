@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from functools import partial
 
 import pytest
 import trio
@@ -170,3 +171,62 @@ async def test_a_slow_network(autojump_clock: MockClock) -> None:
         async with serve_bot() as served, tp.open_session(served.start_url) as session:
             await session.wait_ready()
             assert 4 <= trio.current_time() < 4.1
+
+
+async def test_what_was_sent_before_a_reset_arrives_first() -> None:
+    """And the first word to one who has closed is taken; the next is told."""
+    with virtual_network():
+        client, server = await _pair()
+        await client.send_all(b"never read")
+        await server.send_all(b"bye")
+        await server.aclose()
+        assert b"bye" == await client.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+        await client.aclose()
+
+        client, server = await _pair()
+        await server.send_all(b"bye")
+        await server.aclose()
+        await client.send_all(b"into the void")
+        assert b"bye" == await client.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"x")
+        await client.aclose()
+
+
+async def test_frozen_nobody_is_told(autojump_clock: MockClock) -> None:
+    """Of a close, of a reset; and a connection on its way does not arrive."""
+    with virtual_network(latency=2) as network:
+        (listener,) = await trio.open_tcp_listeners(80, host="127.0.0.1")
+        client = await trio.open_tcp_stream("127.0.0.1", 80)
+        server = await listener.accept()
+        await client.send_all(b"never read")
+        network.freeze()
+        await server.aclose()
+        await client.send_all(b"x")
+        for wait in (client.receive_some, partial(trio.open_tcp_stream, "127.0.0.1", 80)):
+            with trio.move_on_after(60) as waited:
+                await wait()
+            assert waited.cancelled_caught
+        network.thaw()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+        await client.aclose()
+        await listener.aclose()
+
+
+async def test_addresses() -> None:
+    """Names in any case, ports that are free, everywhere and somewhere; other families are real."""
+    with virtual_network(hosts={"Bot.Example": "10.0.0.2"}):
+        taken = await trio.open_tcp_listeners(49152, host="10.0.0.2")
+        free = await trio.open_tcp_listeners(0, host="10.0.0.2")
+        assert 49152 != free[0].socket.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            await trio.open_tcp_listeners(49152, host="0.0.0.0")
+        stream = await trio.open_tcp_stream("BOT.example", 49152)
+        await stream.aclose()
+        for listener in (*taken, *free):
+            await listener.aclose()
+        with trio.socket.socket(socket.AF_UNIX) as sock:
+            assert sock.fileno() > 2

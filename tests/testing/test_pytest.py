@@ -7,7 +7,14 @@ from trio_pipecat.testing import load_recording
 pytest_plugins = ["pytester"]
 
 CONFTEST = 'pytest_plugins = ["trio_pipecat.testing.pytest"]\n'
-INI = "[pytest]\ntrio_mode = true\nfilterwarnings = error\naddopts = -p no:anyio\n"
+INI = """
+[pytest]
+trio_mode = true
+filterwarnings =
+    error
+    ignore::pytest.PytestCacheWarning
+addopts = -p no:anyio
+"""
 
 
 def _run(pytester: pytest.Pytester, source: str) -> pytest.RunResult:
@@ -103,3 +110,40 @@ def test_a_session_that_does_not_begin_is_an_error_of_the_test(pytester: pytest.
     )
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*ReadyTimeoutError*", "*the session was recorded*"])
+
+
+def test_what_can_not_be_kept_is_no_internal_error(pytester: pytest.Pytester) -> None:
+    """A name that is too long, a cache that can't be made; and no file, no word of one."""
+    (pytester.path / ".pytest_cache").write_text("in the way")
+    done = _run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.fixture
+        def session_options(request):
+            return {"bogus": 1} if "bogus" in request.node.name else {}
+
+        @pytest.mark.parametrize("x", ["a/b", "a-b", "bogus", "long" * 100])
+        async def test_it(virtual_time, session, x):
+            assert False
+        """,
+    )
+    done.assert_outcomes(failed=4)
+    assert 3 == done.stdout.str().count("the session was recorded")
+
+
+def test_names_that_look_alike_are_kept_apart(pytester: pytest.Pytester) -> None:
+    """And a long one is cut."""
+    _run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.mark.parametrize("x", ["a/b", "a-b", "long" * 100])
+        async def test_it(virtual_time, session, x):
+            assert False
+        """,
+    ).assert_outcomes(failed=3)
+    folder = pytester.path / ".pytest_cache" / "d" / "trio_pipecat"
+    assert 3 == len([*folder.glob("*/session.jsonl")])

@@ -151,6 +151,11 @@ async def test_a_script_may_be_a_file(autojump_clock: MockClock, tmp_path: Path)
         ([{"call": "f", "arguments": []}], "script, step 1: 'arguments' can't be \\[\\]"),
         ([{"call": "f", "args": {}}], "script, step 1: 'call' knows no 'args'"),
         ([{"send": {"data": {}}}], "script, step 1: 'send' has no 'type'"),
+        ([{"leave": False}], "script, step 1: 'leave' is true, or left out"),
+        ([{"message": {1}}], "script, step 1: this can't be JSON"),
+        ([{"message": float("nan")}], "script, step 1: this can't be JSON"),
+        ([{"call": "f", "arguments": {"x": {1}}}], "script, step 1: this can't be JSON"),
+        ([{"pause": 10**400}], "script, step 1: 'pause' is a number of seconds"),
     ],
 )
 def test_what_is_no_script_is_refused(steps: Any, what: str) -> None:
@@ -185,3 +190,21 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         script(tmp_path / "nowhere")
     with pytest.raises(tp.InvalidParamsError, match="No such file"):
         tp.open_session(f"sim:?script={tmp_path / 'nowhere'}")
+
+
+async def test_a_call_that_is_interrupted_is_over(autojump_clock: MockClock) -> None:
+    """The user speaks while the function runs: the bot goes on with its script."""
+    bot = SimulatedBot([script([{"call": "f"}, "Never mind.", {"leave": True}])], voice=QUICK)
+    async with tp.open_session(transport=bot.connect) as session:
+
+        async def slow(call: tp.FunctionCall) -> str:
+            await trio.sleep(50)
+            return "too late"
+
+        session.handle_function_call("f", slow)
+        await session.wait_ready()
+        await trio.sleep(1)
+        await session.send_text("forget it")
+        assert "Never mind." == (await session.wait_event(tp.BotOutput)).text
+        await trio.sleep_forever()
+    assert trio.current_time() < 20

@@ -115,10 +115,10 @@ def interrupt_on_speech(
         with conversation.listening(AudioChunk) as ear:
             while True:
                 chunk: AudioChunk | None = None
-                with trio.move_on_after(stop if talking else float("inf")):
+                with trio.move_on_after(stop if talking or loud else float("inf")):
                     chunk = await ear.receive()
                 if chunk is None:
-                    quiet = stop
+                    loud, quiet = 0.0, stop
                 elif loudness(chunk.pcm) >= threshold:
                     loud, quiet = loud + chunk.duration, 0.0
                 else:
@@ -127,7 +127,7 @@ def interrupt_on_speech(
                     talking = True
                     await conversation.interrupt(by_voice=True)
                 elif talking and quiet >= stop:
-                    talking = False
+                    talking, loud = False, 0.0
                     if text is None:
                         await conversation.send(UserStoppedSpeaking())
                     else:

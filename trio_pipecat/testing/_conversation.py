@@ -70,8 +70,9 @@ logger: Final = logging.getLogger("trio_pipecat.testing")
 #: How long the parts of a simulated user's turn are apart.
 _HEARING_SECONDS: Final = 0.03
 
-#: How many things that were heard may wait for one ear before the bot stops listening.
-_EAR: Final = 64
+#: How many things that were heard may wait in one ear.
+_EAR: Final = 16_384
+_LINK_IS_OVER: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
 #: The bot's end of a link: one that can also misbehave.
@@ -98,6 +99,7 @@ class BotCrashedError(Exception):
 class _OpenCall:
     function_name: str
     arguments: dict[str, Json]
+    done: trio.Event
 
 
 class Conversation:
@@ -140,6 +142,10 @@ class Conversation:
         self._segments = itertools.count(1)
         self._calls: dict[str, _OpenCall] = {}
         self._call_count = 0
+        #: Of the calls that wait for their turn or for an answer.
+        self._asked: set[trio.Event] = set()
+        self._interrupting = trio.Lock()
+        self._leaving = False
 
     @property
     def end(self) -> LinkEnd | None:
@@ -161,22 +167,31 @@ class Conversation:
                     self._nursery.cancel_scope.cancel()
             if self._frozen:
                 await trio.sleep_forever()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client is gone, or we have left
-        except* Exception as failures:
-            # What pipecat's runner does with it: the socket is dropped, nothing is said.
-            self.failure = failures
-            if failures.subgroup(BotCrashedError) is None:
-                logger.error("the simulated bot failed", exc_info=failures)
-            await self.link.abort("the bot's code raised")
+        except* Exception as group:
+            failure: Exception | None = group
+            if self.end is not None:
+                failure = group.split(_LINK_IS_OVER)[1]  # the client is gone, or we have left
+            while isinstance(failure, ExceptionGroup) and len(failure.exceptions) == 1:
+                failure = failure.exceptions[0]
+            if failure is not None:
+                await self._crash(failure)
+
+    async def _crash(self, failure: Exception) -> None:
+        """Do what pipecat's runner does: the socket is dropped, nothing is said."""
+        self.failure = failure
+        if not isinstance(failure, BotCrashedError):
+            logger.error("the simulated bot failed", exc_info=failure)
+        await self.link.abort("the bot's code raised")
 
     def _start(self, part: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Start a task that ends, without disturbing the others, when it meets the link's end."""
 
         async def run() -> None:
-            # Somebody may be about to say goodbye.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            try:
                 await part(*args)
+            except _LINK_IS_OVER:
+                if self.end is None:  # something of the part's own
+                    raise
 
         self._nursery.start_soon(run, name=getattr(part, "__qualname__", None))
 
@@ -199,28 +214,40 @@ class Conversation:
         reply = self.reply(user_text)
         self._queue(lambda: self._turn(user_text, reply, audio=audio))
 
-    def call_function(self, name: str, arguments: dict[str, Json], *, question: str) -> None:
-        """Have the client answer a function call."""
-        self._queue(lambda: self._call(name, arguments, question))
+    def call_function(self, name: str, arguments: dict[str, Json], *, question: str) -> trio.Event:
+        """Have the client answer a function call. The event is set when it has, or is not to."""
+        done = trio.Event()
+        self._asked.add(done)
+        self._queue(lambda: self._call(name, arguments, question, done))
+        return done
 
     async def interrupt(self, *, by_voice: bool = False) -> None:
         """Fall silent, and say so with both of pipecat's signals, even if the bot was idle.
 
         The frame is left out where the wire has none.
         """
-        self._jobs.clear()
-        if self._job_scope is not None:
-            self._job_scope.cancel()
-            while self._job_scope is not None:
-                await self._changed.park()
+        # One at a time, and nothing new is said before the interruption is.
+        async with self._interrupting:
+            self._jobs.clear()
+            for done in self._asked:
+                done.set()
+            self._asked.clear()
+            if self._job_scope is not None:
+                self._job_scope.cancel()
+                while self._job_scope is not None:
+                    await self._changed.park()
+            await self._tell_interruption(by_voice=by_voice)
+        self._changed.unpark_all()
+
+    async def _tell_interruption(self, *, by_voice: bool) -> None:
         with suppress(UnsupportedFeatureError):
             await self.link.send_interruption()
         if by_voice:
             await self.send(UserStartedSpeaking())
         if self.protocol.sends(2, 0):
             await self.send(BotInterrupted())
-        for id_ in tuple(self._calls):
-            call = self._calls.pop(id_)
+        while self._calls:
+            id_, call = self._calls.popitem()
             await self.send(
                 LlmFunctionCallStopped(
                     tool_call_id=id_, cancelled=True, function_name=call.function_name
@@ -230,8 +257,12 @@ class Conversation:
             await self.send(BotStoppedSpeaking())
 
     def leave(self) -> None:
-        """Leave gracefully: when all is said, two seconds of silence in one frame, and goodbye."""
-        self._queue(self._leave)
+        """Leave gracefully: when all is said, two seconds of silence in one frame, and goodbye.
+
+        An interruption does not change that, as with pipecat's end frame.
+        """
+        self._leaving = True
+        self._changed.unpark_all()
 
     async def wait_silent(self) -> None:
         """Wait until everything that was to be said is said."""
@@ -252,7 +283,7 @@ class Conversation:
     def listening(self, *types: type[H]) -> Iterator["trio.MemoryReceiveChannel[H]"]:
         """Give an ear for what the client sends from now on: commands of `types`, or `AudioChunk`.
 
-        A bot hears one thing after another: whoever does not empty an ear makes it wait.
+        Empty it: a bot whose ear is full has failed.
         """
         mouth, ear = trio.open_memory_channel[Any](_EAR)
         entry: tuple[tuple[type[Any], ...], trio.MemorySendChannel[Any]] = (types, mouth)
@@ -311,7 +342,7 @@ class Conversation:
         self.received.append((received.id, command))
         await self._obey(received.id, command)
         # Last: what a behaviour does about it is not to be undone by what the bot does anyway.
-        await self._tell_ears(command)
+        self._tell_ears(command)
 
     async def _obey(self, id_: str, command: Command) -> None:
         match command:
@@ -336,7 +367,7 @@ class Conversation:
         self.heard_seconds += chunk.duration
         if self.echo_audio:
             await self.link.send_audio(chunk)
-        await self._tell_ears(chunk)
+        self._tell_ears(chunk)
 
     async def _hear_message_of_sound(self, command: RawAudio | RawAudioBatch) -> None:
         parts = (command.audio,) if isinstance(command, RawAudio) else command.audio
@@ -348,11 +379,15 @@ class Conversation:
                 continue
             await self._hear_sound(chunk)
 
-    async def _tell_ears(self, heard: Heard) -> None:
+    def _tell_ears(self, heard: Heard) -> None:
         for types, mouth in tuple(self._ears):
             if isinstance(heard, types):
-                with suppress(trio.BrokenResourceError):  # it was closed meanwhile
-                    await mouth.send(heard)
+                try:
+                    mouth.send_nowait(heard)
+                except trio.BrokenResourceError:
+                    pass  # it was closed meanwhile
+                except trio.WouldBlock:
+                    raise RuntimeError(f"a behaviour left {_EAR} things unheard") from None
 
     async def _become_ready(self) -> None:
         self.introduced.set()
@@ -414,6 +449,9 @@ class Conversation:
         if call is not None and result is not None:
             text = self.bot.report(command.function_name, command.result)
             self._queue(lambda: self._llm_then_speak(text, audio=True))
+        if call is not None:
+            call.done.set()
+            self._asked.discard(call.done)
 
     async def hear_user(self, text: str) -> None:
         """Hear the user say something, as a speech-to-text service with turn detection would."""
@@ -451,7 +489,10 @@ class Conversation:
 
     async def _speak(self) -> None:
         while True:
-            while not self._jobs:
+            while not self._jobs or self._interrupting.locked():
+                if self._leaving and not self._interrupting.locked():
+                    await self._leave()
+                    return
                 await self._changed.park()
             job = self._jobs.popleft()
             with trio.CancelScope() as self._job_scope:
@@ -488,14 +529,16 @@ class Conversation:
                 )
             )
 
-    async def _call(self, name: str, arguments: dict[str, Json], question: str) -> None:
+    async def _call(
+        self, name: str, arguments: dict[str, Json], question: str, done: trio.Event
+    ) -> None:
         await self.send(UserLlmText(text=question))
         await self.send(BotLlmStarted())
         await self.send(LlmFunctionCallStarted(function_name=name))
         await self.send(BotLlmStopped())
         self._call_count += 1
         id_ = f"call-{self._call_count}"
-        self._calls[id_] = _OpenCall(name, arguments)
+        self._calls[id_] = _OpenCall(name, arguments, done)
         await self.send(
             LlmFunctionCallInProgress(tool_call_id=id_, function_name=name, arguments=arguments)
         )

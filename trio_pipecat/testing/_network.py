@@ -16,7 +16,7 @@ import operator
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -44,12 +44,15 @@ class VirtualNetwork(trio.abc.SocketFactory, trio.abc.HostnameResolver):
     """
 
     def __init__(self, hosts: Mapping[str, str] | None = None, latency: float = 0) -> None:
-        self.hosts = {"localhost": "127.0.0.1", **(hosts or {})}
+        named = {name.lower(): address for name, address in (hosts or {}).items()}
+        self.hosts = {"localhost": "127.0.0.1", **named}
         self.latency = latency
         self._listeners: dict[tuple[str, int], _Socket] = {}
         self._sockets: list[_Socket] = []
-        self._ports = itertools.count(49152)
+        self._ports = itertools.cycle(range(49152, 65536))
         self._frozen = False
+        #: What happens to sockets when the plug is back.
+        self._held: list[Callable[[], None]] = []
         self._thawed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -68,6 +71,9 @@ class VirtualNetwork(trio.abc.SocketFactory, trio.abc.HostnameResolver):
     def thaw(self) -> None:
         """Put the plug back: what was sent meanwhile arrives."""
         self._frozen = False
+        held, self._held = self._held, []
+        for happen in held:
+            happen()
         self._thawed.unpark_all()
         for sock in tuple(self._sockets):
             sock.look_again()
@@ -86,7 +92,9 @@ class VirtualNetwork(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         proto: int = 0,
     ) -> "trio.socket.SocketType":
         """Return a new socket."""
-        if type != socket.SOCK_STREAM:
+        if family not in (socket.AF_INET, socket.AF_INET6):
+            return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
+        if type & 0xF != socket.SOCK_STREAM:
             _fail(errno.EPROTONOSUPPORT)
         return self._make(family)
 
@@ -102,7 +110,7 @@ class VirtualNetwork(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         """Look up a name."""
         await trio.lowlevel.checkpoint()
         name = "localhost" if host is None else host.decode("ascii")
-        address = self.hosts.get(name)
+        address = self.hosts.get(name.lower())
         if address is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return socket.getaddrinfo(address, port, family, type, proto, flags)
@@ -119,8 +127,16 @@ class VirtualNetwork(trio.abc.SocketFactory, trio.abc.HostnameResolver):
         self._sockets.append(sock)
         return sock
 
+    def deliver(self, happen: Callable[[], None]) -> None:
+        """Have something happen at the other side: now, or when the plug is back."""
+        if self._frozen:
+            self._held.append(happen)
+        else:
+            happen()
+
     def _free_port(self) -> int:
-        return next(self._ports)
+        taken = {sock._name[1] for sock in self._sockets}
+        return next(port for port in self._ports if port not in taken)
 
     def _listener_at(self, address: Address) -> "_Socket | None":
         host, port = address[:2]
@@ -202,8 +218,10 @@ class _Socket(trio.socket.SocketType):
         await trio.lowlevel.checkpoint()
         host, port = address[:2]
         port = port or self._network._free_port()
-        if (host, port) in self._network._listeners:
-            _fail(errno.EADDRINUSE)
+        for taken_host, taken_port in self._network._listeners:
+            overlap = taken_host == host or not _EVERYWHERE.isdisjoint((taken_host, host))
+            if taken_port == port and overlap:
+                _fail(errno.EADDRINUSE)
         self._name = (host, port, *address[2:])
 
     def listen(self, backlog: int = _BACKLOG) -> None:
@@ -224,6 +242,7 @@ class _Socket(trio.socket.SocketType):
         await self._network._carry()
         if self._network.latency:
             await trio.sleep(self._network.latency)
+            await self._network._carry()
         self._check_open()
         listener = self._network._listener_at(address)
         if listener is None or listener._waiting is None or len(listener._waiting) >= _BACKLOG:
@@ -241,14 +260,15 @@ class _Socket(trio.socket.SocketType):
         await trio.lowlevel.checkpoint()
         while True:
             self._check_open()
-            if self._broken:
-                _fail(errno.ECONNRESET)
             if self._received and not self._network._frozen:
                 data = bytes(self._received[:bufsize])
-                del self._received[:bufsize]
-                if self._other is not None:
-                    self._other._changed.unpark_all()
+                if not flags & socket.MSG_PEEK:
+                    del self._received[:bufsize]
+                    if self._other is not None:
+                        self._other._changed.unpark_all()
                 return data
+            if self._broken:
+                _fail(errno.ECONNRESET)
             if self._ended and not self._network._frozen:
                 return b""
             if self._is_read:
@@ -263,9 +283,12 @@ class _Socket(trio.socket.SocketType):
         await self.wait_writable()
         self._check_open()
         other = self._other
-        if self._broken or other is None or other._closed:
-            self._broken = True
+        if self._broken or self._shut or other is None:
             _fail(errno.EPIPE)
+        if other._closed:
+            # Only the answer to this, a reset, tells that nobody is there.
+            self._network.deliver(self._break)
+            return len(data)
         size = min(len(data), _BUFFER - len(other._received))
         other._received += data[:size]
         other._changed.unpark_all()
@@ -287,7 +310,7 @@ class _Socket(trio.socket.SocketType):
             _fail(errno.ENOTCONN)
         if flag in (socket.SHUT_WR, socket.SHUT_RDWR):
             self._shut = True
-            self._other._end()
+            self._network.deliver(self._other._end)
 
     def close(self) -> None:
         if self._closed:
@@ -300,22 +323,25 @@ class _Socket(trio.socket.SocketType):
                 sock.reset()
                 sock.close()
         if self._other is not None:
-            if self._received:
-                # TCP resets a connection that is closed with something unread.
-                self._other.reset()
-            self._other._end()
+            # TCP resets a connection that is closed with something unread.
+            self._network.deliver(self._other._break if self._received else self._other._end)
+            self._other._changed.unpark_all()
         self._changed.unpark_all()
 
     def _end(self) -> None:
         self._ended = True
         self._changed.unpark_all()
 
+    def _break(self) -> None:
+        self._broken = True
+        self._changed.unpark_all()
+
     def reset(self) -> None:
-        """The connection is gone; the next call is told."""
+        """The connection is gone, and what was on its way; the next call is told."""
         if self._other is not None:
             for sock in (self, self._other):
-                sock._broken = True
-                sock._changed.unpark_all()
+                sock._received.clear()
+                sock._break()
 
     def look_again(self) -> None:
         """Have whoever waits look whether there is something now."""

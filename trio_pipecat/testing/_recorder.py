@@ -26,7 +26,7 @@ from ._track import Track, convert, mix_down, samples_of, scale
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
 
-#: What is written is on its way to the disk after so many seconds.
+#: What was written before is on its way to the disk when something is, after so many seconds.
 _FLUSH_SECONDS: Final = 1
 #: The rate of the WAV file where the bot has not spoken for so many seconds of the user's sound.
 _PATIENCE_SECONDS: Final = 5

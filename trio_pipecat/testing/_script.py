@@ -25,13 +25,15 @@ from .._messages import (
     Command,
     Dtmf,
     Error,
-    LlmFunctionCallResult,
     SendFile,
     SendText,
     ServerMessage,
 )
 from .._wire import Json
 from ._conversation import Behaviour, BotCrashedError, Conversation
+
+#: In seconds: a year.
+_LONGEST_PAUSE: Final = 366 * 86_400
 
 Step: TypeAlias = str | Mapping[str, Json]
 
@@ -77,13 +79,9 @@ async def _pause(stage: _Stage, seconds: float, step: Mapping[str, Any]) -> None
 
 async def _call(stage: _Stage, name: str, step: Mapping[str, Any]) -> None:
     question = step.get("question", "")
-    stage.conversation.call_function(name, step.get("arguments", {}), question=question)
-    async for command in stage.ear:
-        if isinstance(command, LlmFunctionCallResult) and command.function_name == name:
-            break
-    # What it says with the result is queued when the listening has gone on.
-    await trio.lowlevel.checkpoint()
-    await trio.lowlevel.checkpoint()
+    arguments = step.get("arguments", {})
+    # An interruption takes it back.
+    await stage.conversation.call_function(name, arguments, question=question).wait()
     await stage.conversation.wait_silent()
 
 
@@ -228,10 +226,16 @@ def _check_step(where: str, step: object) -> tuple[str, Mapping[str, Any]]:
     value: Any = step[key]
     if not _fits(value, kind.value):
         raise InvalidParamsError(f"{where}: {key!r} can't be {value!r}")
-    if key == "pause" and not 0 <= value < float("inf"):
+    if key == "pause" and not 0 <= value <= _LONGEST_PAUSE:
         raise InvalidParamsError(f"{where}: {key!r} is a number of seconds, not {value!r}")
     if key == "send" and not isinstance(value.get("type"), str):
         raise InvalidParamsError(f"{where}: {key!r} has no 'type'")
+    if value is False:
+        raise InvalidParamsError(f"{where}: {key!r} is true, or left out")
+    try:
+        json.dumps(step if isinstance(step, dict) else dict(step), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParamsError(f"{where}: this can't be JSON: {error}") from None
     for extra in step.keys() - {key}:
         if extra not in kind.beside:
             raise InvalidParamsError(f"{where}: {key!r} knows no {extra!r}")

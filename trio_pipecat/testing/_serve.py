@@ -241,7 +241,11 @@ class BotServer:
     async def converse(self, stream: trio.abc.Stream, wire: Wire) -> None:
         """Have the bot's conversation with the client that is at the other end of `stream`."""
         async with accept_websocket(stream, LinkOptions(), wire) as link:
-            await self.bot.converse(link)
+            try:
+                await self.bot.converse(link)
+            except Exception:
+                await link.abort("the bot's code raised")
+                raise
 
     def _lets_in(self, request: Request, token_in_path: str) -> bool:
         if self._origins and request.headers.get("origin", "").lower() not in self._origins:

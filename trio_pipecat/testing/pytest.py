@@ -16,6 +16,7 @@ When a test fails, its session was recorded: the report says where. `load_record
 ``trio-pipecat replay`` plays it back.
 """
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -35,6 +36,8 @@ from ._recorder import Recorder
 _RECORDINGS: Final = pytest.StashKey[Path]()
 _FOLDER: Final = "trio_pipecat"
 _FILE: Final = "session.jsonl"
+#: Of the name of a folder, in characters.
+_LONGEST_NAME: Final = 120
 
 
 @pytest.fixture
@@ -61,10 +64,11 @@ async def session(  # noqa: ASYNC900
     request: pytest.FixtureRequest, bot: SimulatedBot, session_options: dict[str, Any]
 ) -> AsyncGenerator[Session, None]:
     """A session with the ``bot``, in memory, that is ready. It is recorded."""
+    options = {"transport": bot.connect, "disconnect_on_bot_disconnect": False, **session_options}
+    block = open_session(**options)
     folder = Path(tempfile.mkdtemp(prefix="trio-pipecat-"))
     request.node.stash[_RECORDINGS] = folder
-    options = {"transport": bot.connect, "disconnect_on_bot_disconnect": False, **session_options}
-    async with open_session(**options) as opened:
+    async with block as opened:
         with Recorder(opened, folder / _FILE):
             await opened.wait_ready()
             yield opened  # noqa: ASYNC119
@@ -79,21 +83,25 @@ def pytest_runtest_makereport(
     folder = item.stash.get(_RECORDINGS, None)
     if folder is not None and folder.exists():
         if report.failed:
-            kept = _keep(item, folder)
-            text = f"{kept}\nto hear it again: trio-pipecat replay {kept}"
-            report.sections.append(("the session was recorded", text))
+            report.sections.append(("the session was recorded", _keep(item, folder)))
         elif report.when == "teardown":
             shutil.rmtree(folder, ignore_errors=True)
     return report
 
 
-def _keep(item: pytest.Item, folder: Path) -> Path:
-    """Move what was recorded to where it stays, under the test's name; return the file."""
-    name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
+def _keep(item: pytest.Item, folder: Path) -> str:
+    """Move what was recorded to where it stays, under the test's name; say where that is."""
     cache: pytest.Cache | None = getattr(item.config, "cache", None)
-    place = Path(tempfile.gettempdir()) / _FOLDER if cache is None else cache.mkdir(_FOLDER)
-    kept = place / name
-    shutil.rmtree(kept, ignore_errors=True)  # of an earlier run
-    place.mkdir(exist_ok=True)
-    shutil.move(folder, kept)
-    return kept / _FILE
+    kept = folder
+    if cache is not None:
+        # Tests of one name but for such characters are told apart by the digest.
+        digest = hashlib.sha256(item.nodeid.encode()).hexdigest()[:8]
+        name = re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")[-_LONGEST_NAME:]
+        try:
+            place = cache.mkdir(_FOLDER) / f"{name}-{digest}"
+            shutil.rmtree(place, ignore_errors=True)  # of an earlier run
+            shutil.move(folder, place)
+            kept = place
+        except OSError:
+            pass  # then it stays where it is
+    return f"{kept / _FILE}\nto hear it again: trio-pipecat replay {kept / _FILE}"

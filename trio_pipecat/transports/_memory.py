@@ -1,8 +1,9 @@
 """A link in memory: two ends, no socket, no bytes but the messages themselves.
 
-It behaves as the WebSocket does where a session can tell: what was sent before a goodbye arrives
-before it, a goodbye waits for the other side's answer, senders wait when the other end does not
-read. With trio's `MockClock` a whole conversation takes no time.
+It behaves as the WebSocket does where a session can tell, but for the size of what is received,
+which is not limited: what was sent before a goodbye arrives before it, a goodbye waits for the
+other side's answer, senders wait when the other end does not read. With trio's `MockClock` a whole
+conversation takes no time.
 """
 
 from collections import deque
