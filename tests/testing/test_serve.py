@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from trio.testing import MockClock
 
 import trio_pipecat as tp
-from trio_pipecat.testing import ServedBot, SimulatedBot, Voice, serve_bot
+from trio_pipecat.testing import ServedBot, SimulatedBot, Voice, serve_bot, virtual_network
 from trio_pipecat.transports import LinkEnd, LinkOptions
 from trio_pipecat.transports._websocket import WebSocketTransport, open_websocket
 
@@ -352,3 +353,20 @@ async def test_a_text_on_the_protobuf_wire_ends_the_session() -> None:
                 await link.receive()
         assert LinkEnd(code=1000, first="bot") == link.end
         assert [] == served.bot.conversations[0].received
+
+
+async def test_a_bot_of_ones_own_that_raises_says_no_goodbye(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anything with a `converse` may be served; what it raises is logged, and the link is cut."""
+
+    class Bot:
+        async def converse(self, link: Any) -> None:
+            await link.receive()
+            raise RuntimeError("my own")
+
+    with virtual_network(), pytest.raises(tp.ConnectionLostError) as lost:
+        async with serve_bot(Bot()) as served, tp.open_session(served.ws_url) as session:
+            await session.wait_ready()
+    assert 1006 == lost.value.end.code
+    assert "my own" in caplog.text

@@ -241,11 +241,14 @@ class BotServer:
     async def converse(self, stream: trio.abc.Stream, wire: Wire) -> None:
         """Have the bot's conversation with the client that is at the other end of `stream`."""
         async with accept_websocket(stream, LinkOptions(), wire) as link:
+            failure: Exception | None = None
             try:
                 await self.bot.converse(link)
-            except Exception:
+            except Exception as error:
+                failure = error
+            if failure is not None:
                 await link.abort("the bot's code raised")
-                raise
+                raise failure
 
     def _lets_in(self, request: Request, token_in_path: str) -> bool:
         if self._origins and request.headers.get("origin", "").lower() not in self._origins:
