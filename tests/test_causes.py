@@ -10,7 +10,7 @@ import pytest
 import trio
 import trustme
 
-from trio_pipecat._causes import page_title, root_cause
+from trio_pipecat._causes import leaves, page_title, root_cause, sole_leaf
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Verbindung verweigert")
 
@@ -129,3 +129,20 @@ def test_errors_that_cause_each_other_end():
 def test_a_page_is_known_by_its_title(text, title):
     """Servers answer with pages where nobody reads HTML."""
     assert title == page_title(text)
+
+
+def test_leaves_of_a_group():
+    """Every exception in it, in order, however deep; what is no group is its own leaf."""
+    one, two, three = ValueError("1"), KeyboardInterrupt(), OSError("3")
+    group = BaseExceptionGroup("a", [one, BaseExceptionGroup("b", [two]), three])
+    assert [one, two, three] == list(leaves(group))
+    assert [one] == list(leaves(one))
+
+
+def test_a_group_of_one_is_that_one():
+    """However deep; one that holds more stays a group."""
+    one = ValueError("1")
+    both = ExceptionGroup("a", [one, OSError("2")])
+    assert one is sole_leaf(one)
+    assert one is sole_leaf(ExceptionGroup("a", [ExceptionGroup("b", [one])]))
+    assert both is sole_leaf(ExceptionGroup("b", [both]))

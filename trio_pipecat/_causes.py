@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Final
 
 #: How far into a page its title is looked for.
@@ -15,6 +16,22 @@ def page_title(text: str) -> str:
     """Return the title of a page of HTML; a text that is none as it is."""
     title = _TITLE.search(text[:_MAX_TITLE])
     return text if title is None else title[1]
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions in a group, however deep; of what is none, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+def sole_leaf(error: Exception) -> Exception:
+    """Return the one exception that a group holds; what is none, or holds more, as it is."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def root_cause(error: BaseException) -> str:

@@ -27,7 +27,7 @@ import attrs
 import trio
 
 from ._block import Block
-from ._causes import root_cause
+from ._causes import root_cause, sole_leaf
 from ._errors import (
     BotNotReadyError,
     ConnectionLostError,
@@ -175,8 +175,7 @@ class Driver(StreamOwner):
     def _failure(self, error: Exception) -> Ending:
         """Say what it means that `_converse` raised: the start failed, or we have a bug."""
         starting = not self.lifecycle.reached(State.CONNECTED)
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]  # of a connector with a nursery
+        error = sole_leaf(error)  # a connector may have a nursery
         if isinstance(error, PipecatError):
             failure: PipecatError = error
         elif isinstance(error, OSError) and starting:  # of a connector that is not ours

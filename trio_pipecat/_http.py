@@ -11,12 +11,11 @@ What a server says may repeat our secrets, so its words pass `Post.show` on thei
 and foreign errors that quote them become neither its cause nor its context.
 """
 
-import base64
 from collections.abc import AsyncIterator, Mapping
 from pathlib import PurePath
 from ssl import SSLContext
 from typing import Any, Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 import httpcore
@@ -26,7 +25,7 @@ import trio
 from ._causes import root_cause
 from ._errors import PipecatError
 from ._tls import default_ssl_context
-from ._urls import header_secrets, is_tls, origin, redact, scrub, url_secrets
+from ._urls import basic_credentials, header_secrets, is_tls, origin, redact, scrub, url_secrets
 from ._version import USER_AGENT
 
 _REDIRECTS: Final = frozenset({301, 302, 307, 308})
@@ -35,7 +34,7 @@ _MAX_REDIRECTS: Final = 5
 _MAX_ANSWER: Final = 2**20
 #: How much of a server's own words goes into an error, and how much of them is looked at.
 _MAX_DETAIL: Final = 500
-MAX_READ: Final = 4096
+_MAX_READ: Final = 4096
 
 
 class HttpError(PipecatError):
@@ -81,10 +80,8 @@ class Post:
     _secrets: list[str] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.username is not None and "authorization" not in map(str.lower, self.given):
-            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            basic = base64.b64encode(user.encode()).decode("ascii")
+        basic = basic_credentials(urlsplit(self.url))
+        if basic is not None and "authorization" not in map(str.lower, self.given):
             self.given = {**self.given, "Authorization": f"Basic {basic}"}
         self._secrets = [*header_secrets(self.given.values()), *url_secrets(self.url)]
 
@@ -158,7 +155,7 @@ class Post:
 
     def show(self, text: str) -> str:
         """Return a server's words as they may be seen: one line, not too long, no secrets."""
-        text = scrub(text, self._secrets)[:MAX_READ]
+        text = scrub(text, self._secrets)[:_MAX_READ]
         words = "".join(c if c.isprintable() else " " for c in text).split()
         return " ".join(words)[:_MAX_DETAIL]
 

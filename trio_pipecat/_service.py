@@ -27,6 +27,7 @@ from typing import TypeVarTuple
 
 import trio
 
+from ._causes import leaves
 from ._errors import InternalError, PipecatError
 
 Ts = TypeVarTuple("Ts")
@@ -151,7 +152,7 @@ async def open_services(
         # "from" what it comes from already, so that our own Cancelled is not shown as its context.
         raise failure from failure.__cause__
     if leftover is not None:
-        raise _first_leaf(leftover)
+        raise next(leaves(leftover))
 
 
 def _exit_in(error: BaseException | None) -> BaseException | None:
@@ -166,10 +167,6 @@ def is_cancellation(error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_cancellation, error.exceptions))
     return isinstance(error, trio.Cancelled)
-
-
-def _first_leaf(error: BaseException) -> BaseException:
-    return _first_leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _as_bug(error: Exception) -> InternalError:

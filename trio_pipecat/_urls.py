@@ -110,15 +110,22 @@ def header_secrets(headers: Iterable[str]) -> list[str]:
     ]
 
 
+def basic_credentials(parts: SplitResult) -> str | None:
+    """Return what HTTP's Basic authorization makes of a URL's user; None if it names none."""
+    if parts.username is None:
+        return None
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return base64.b64encode(user.encode()).decode("ascii")
+
+
 def url_secrets(url: str) -> list[str]:
     """Return what `redact` hides of a URL, in every form in which a server may echo it."""
     parts = urlsplit(url)
     hidden = [item.partition("=")[2] or item for item in parts.query.split("&")]
     hidden += [segment for segment in parts.path.split("/") if len(segment) >= _TOKEN_LENGTH]
     hidden += [parts.username or "", parts.password or ""]
-    if parts.username is not None:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        hidden.append(base64.b64encode(user.encode()).decode("ascii"))  # as HTTP's Basic has it
+    if (basic := basic_credentials(parts)) is not None:
+        hidden.append(basic)
     forms = {*hidden, *map(unquote, hidden), *map(unquote_plus, hidden)}
     forms |= {quote(form, safe="") for form in forms}
     return sorted(forms - {""})

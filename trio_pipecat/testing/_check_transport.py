@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, get_args
 
 import trio
 
+from .._causes import leaves
 from .._errors import InvalidParamsError
 from .._state import Side
 from ..transports import Transport
@@ -85,9 +86,9 @@ async def _check(
                     try:
                         await rule.check(ends)
                     except* Exception as group:
-                        failures += _leaves(group)
+                        failures += leaves(group)
         except* Exception as group:
-            failures += _leaves(group)
+            failures += leaves(group)
     if not failures and deadline.cancelled_caught:
         failures.append(AssertionError(f"it was not over within {patience:g} s"))
     if not failures and None in [link.end for link in links]:
@@ -101,13 +102,6 @@ async def _check(
         raise AssertionError(
             f"{rule.sentence} (seen from the {side}'s end): {name}{failure}"
         ) from failure
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
 
 
 def _tasks() -> set[trio.lowlevel.Task]:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 import attrs
 import trio
 
+from .._causes import sole_leaf
 from .._errors import UnsupportedFeatureError
 from .._messages import (
     BotInterrupted,
@@ -98,7 +99,6 @@ class BotCrashedError(Exception):
 @attrs.define
 class _OpenCall:
     function_name: str
-    arguments: dict[str, Json]
     done: trio.Event
 
 
@@ -171,10 +171,8 @@ class Conversation:
             failure: Exception | None = group
             if self.end is not None:
                 failure = group.split(_LINK_IS_OVER)[1]  # the client is gone, or we have left
-            while isinstance(failure, ExceptionGroup) and len(failure.exceptions) == 1:
-                failure = failure.exceptions[0]
             if failure is not None:
-                await self._crash(failure)
+                await self._crash(sole_leaf(failure))
 
     async def _crash(self, failure: Exception) -> None:
         """Do what pipecat's runner does: the socket is dropped, nothing is said."""
@@ -538,7 +536,7 @@ class Conversation:
         await self.send(BotLlmStopped())
         self._call_count += 1
         id_ = f"call-{self._call_count}"
-        self._calls[id_] = _OpenCall(name, arguments, done)
+        self._calls[id_] = _OpenCall(name, done)
         await self.send(
             LlmFunctionCallInProgress(tool_call_id=id_, function_name=name, arguments=arguments)
         )

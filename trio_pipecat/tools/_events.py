@@ -29,6 +29,7 @@ from .. import (
 )
 from ._console import open_console
 from ._options import event_as_json
+from ._run import leaves
 
 #: How long to wait, in seconds, for a bot that speaks first, and for the answer to a text.
 _GREETING_MAY_BEGIN: Final[float] = 0.5
@@ -88,7 +89,7 @@ async def follow(
                             break
                 nursery.cancel_scope.cancel()
     except* PipecatError as group:
-        failures.append(_first(group))
+        failures.append(next(leaves(group)))
     for session in sessions:
         async for event in session:  # what there is left: how it ended
             show(event)
@@ -176,8 +177,3 @@ def _describe_output(output: BotOutput) -> str:
     silent = "" if output.will_be_spoken is not False else "not spoken"
     parts = (output.spoken_status, repr(text), output.output_type, silent)
     return " ".join(str(part) for part in parts if part)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

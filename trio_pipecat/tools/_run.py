@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
+
+E = TypeVar("E", bound=BaseException)
 
 #: The exit code of a command that was interrupted, as shells have it.
 INTERRUPTED: Final = 130
@@ -41,7 +43,7 @@ def guard(command: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
     except* OSError as group:
-        failures = list(_leaves(group))
+        failures = list(leaves(group))
         if any(failure.errno != errno.ENOSPC for failure in failures):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,10 +52,11 @@ def guard(command: Callable[[], int]) -> int:
     return code
 
 
-def _leaves(group: BaseExceptionGroup[OSError]) -> Iterator[OSError]:
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """Yield the exceptions in a group, however deep."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from leaves(error)
         else:
             yield error
 

@@ -1,9 +1,8 @@
 """How a WebSocket's upgrade asks to be let in: the address, the headers, the token. No I/O."""
 
-import base64
 import re
 from typing import Final
-from urllib.parse import quote, unquote, urlunsplit
+from urllib.parse import quote, urlunsplit
 
 import attrs
 
@@ -12,6 +11,7 @@ from .._params import ConnectParams
 from .._urls import (
     add_query,
     add_segment,
+    basic_credentials,
     check_credentials,
     check_url,
     header_secrets,
@@ -84,9 +84,9 @@ def _present_token(
     """Put the token, and the URL's user, where they belong; return the URL."""
     parts = check_url(url, "ws", "wss")
     authorized = ["headers"] if "authorization" in headers else []
-    if parts.username is not None and not authorized:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["authorization"] = "Basic " + base64.b64encode(user.encode()).decode("ascii")
+    basic = basic_credentials(parts)
+    if basic is not None and not authorized:
+        headers["authorization"] = f"Basic {basic}"
         authorized = ["the URL"]
     if token is None:
         return url

@@ -21,12 +21,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from ssl import SSLError
+from typing import cast
 
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
-from .._causes import page_title, root_cause
+from .._causes import leaves, page_title, root_cause
 from .._errors import ProtocolError, TransportStartError
 from .._params import ConnectParams
 from .._service import is_cancellation, open_services
@@ -401,7 +402,7 @@ class _Upgrade:
                 )
                 self.settled.set()
         except* ConnectionRejected as group:
-            self._refused.append(_first_leaf(group))
+            self._refused.append(cast(ConnectionRejected, next(leaves(group))))
         except* Exception as failure:
             await _give_reader_up(failure, self._made)
         finally:
@@ -455,11 +456,6 @@ def _note_end_of_reader(made: list[WebSocketTransport]) -> None:
     """Ctrl-C may have struck trio-websocket's reader; then a goodbye is said and not waited for."""
     for transport in made:
         transport.lose_reader()
-
-
-def _first_leaf(group: BaseExceptionGroup[ConnectionRejected]) -> ConnectionRejected:
-    leaf = group.exceptions[0]
-    return _first_leaf(leaf) if isinstance(leaf, BaseExceptionGroup) else leaf
 
 
 def _excerpt(answer: bytes, request: UpgradeRequest) -> str:
