@@ -17,7 +17,10 @@ _errors _causes
 _wire _urls
 _messages _params
 _events _codec
-_protocol audio._chunk
+_protocol audio._pcm
+audio._chunk
+audio._track
+audio._stereo
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
@@ -34,8 +37,8 @@ _session
 _client
 __init__
 testing._voice testing._bot_protocol testing._http_server testing._network
-testing._personality testing._utterance testing._track
-testing._conversation testing._stereo
+testing._personality testing._utterance
+testing._conversation
 testing._memory_link testing._recording
 testing._requests testing._behaviours testing._script
 testing._bot

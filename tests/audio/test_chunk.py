@@ -1,13 +1,14 @@
 """A run of samples as a value."""
 
 import copy
+import math
 import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pipecat.audio import AudioChunk
+from trio_pipecat.audio import AudioChunk, mix
 from trio_pipecat.audio._chunk import SAMPLE_WIDTH, check_format
 
 
@@ -152,3 +153,50 @@ def test_what_is_no_sound_at_all_is_refused(pcm, rate, channels, reason):
     with pytest.raises(TypeError) as refused:
         check_format(pcm, rate, channels)
     assert reason == str(refused.value)
+
+
+# -- level, silence, channels, mixing -----------------------------------------------------
+
+
+def test_silence_is_made_to_the_nearest_sample():
+    """In every channel."""
+    assert AudioChunk(bytes(2 * 2 * 441), 44_100, 2) == AudioChunk.silence(0.01, 44_100, 2)
+    assert -math.inf == AudioChunk.silence(0.01, 8_000).dbfs
+
+
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan])
+def test_silence_has_a_length(seconds):
+    """One that time can have."""
+    with pytest.raises(ValueError, match="silence lasts"):
+        AudioChunk.silence(seconds, 8_000)
+
+
+def test_a_chunk_knows_how_loud_it_is():
+    """As a fraction of full scale and in decibels."""
+    half = AudioChunk(b"\x00\x40" * 100 + b"\x00\xc0" * 100, 8_000)
+    assert (0.5, 0.5) == (half.level, half.peak)
+    assert pytest.approx(-6.02, abs=0.01) == half.dbfs
+
+
+def test_channels_become_one_and_one_becomes_channels():
+    """The mean of them, in each."""
+    stereo = AudioChunk(b"\x02\x00\x04\x00", 8_000, 2, at=1.5)
+    assert AudioChunk(b"\x03\x00", 8_000) == stereo.with_channels(1)
+    assert AudioChunk(b"\x03\x00" * 3, 8_000, 3) == stereo.with_channels(3)
+    assert stereo is stereo.with_channels(2)
+    assert 1.5 == stereo.with_channels(1).at
+    with pytest.raises(ValueError, match="positive"):
+        stereo.with_channels(0)
+
+
+def test_chunks_are_mixed():
+    """The shorter one ends earlier."""
+    one, other = AudioChunk(b"\x01\x00\x01\x00", 8_000), AudioChunk(b"\x02\x00", 8_000)
+    assert AudioChunk(b"\x03\x00\x01\x00", 8_000) == mix([one, other])
+
+
+def test_only_like_is_mixed_with_like():
+    """Rates and channels are not guessed."""
+    for chunks in ([], [AudioChunk(b"", 8_000), AudioChunk(b"", 16_000)]):
+        with pytest.raises(ValueError, match="of one rate"):
+            mix(chunks)

@@ -16,9 +16,9 @@ from strategies import JSON
 from trio.testing import MockClock
 
 import trio_pipecat as tp
+from trio_pipecat.audio._pcm import pcm_of, samples_of
 from trio_pipecat.testing import BotLink, Recorder, SimulatedBot, load_recording, serve_bot
 from trio_pipecat.testing._memory_link import connect_in_memory
-from trio_pipecat.testing._track import pcm_of, samples_of
 
 HELLO = {"label": "rtvi-ai", "type": "bot-ready", "id": "", "data": {"version": "2.2.0"}}
 

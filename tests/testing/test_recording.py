@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 import trio_pipecat as tp
+from trio_pipecat.audio._pcm import pcm_of
+from trio_pipecat.audio._stereo import BOT, USER, StereoWriter
 from trio_pipecat.testing import Recorder, load_recording
 from trio_pipecat.testing._recording import (
     RecordedAudio,
@@ -19,8 +21,6 @@ from trio_pipecat.testing._recording import (
     RecordedMessage,
     RecordedUndecodable,
 )
-from trio_pipecat.testing._stereo import BOT, USER, StereoWriter
-from trio_pipecat.testing._track import pcm_of
 
 HEADER: dict[str, Any] = {
     "trio-pipecat-recording": 1,

@@ -1,11 +1,12 @@
 """The one value that all sound in the package is: a run of PCM samples."""
 
-from typing import cast
+import math
+from collections.abc import Iterable
+from typing import Self, cast
 
 import attrs
 
-#: Bytes of one sample: signed 16-bit little-endian, everywhere.
-SAMPLE_WIDTH = 2
+from ._pcm import SAMPLE_WIDTH, added, decibels, mix_down, pcm_of, peak, rms, samples_of, spread
 
 
 @attrs.define
@@ -21,6 +22,14 @@ class AudioChunk:
     num_channels: int = 1
     at: float | None = attrs.field(default=None, eq=False)
 
+    @classmethod
+    def silence(cls, seconds: float, sample_rate: int, num_channels: int = 1) -> Self:
+        """Return silence, to the nearest sample."""
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"silence lasts 0 seconds or more, not {seconds}")
+        frames = round(seconds * sample_rate)
+        return cls(bytes(frames * SAMPLE_WIDTH * num_channels), sample_rate, num_channels)
+
     @property
     def num_frames(self) -> int:
         """How many samples each channel has."""
@@ -30,6 +39,24 @@ class AudioChunk:
     def duration(self) -> float:
         """How long it sounds, in seconds."""
         return self.num_frames / self.sample_rate
+
+    @property
+    def level(self) -> float:
+        """How loud it is: the root mean square of all samples, from 0 to 1."""
+        return rms(samples_of(self.pcm))
+
+    @property
+    def peak(self) -> float:
+        """The largest sample, from 0 to 1."""
+        return peak(samples_of(self.pcm))
+
+    @property
+    def dbfs(self) -> float:
+        """The level in decibels relative to full scale: 0 at most, ``-inf`` for silence.
+
+        A full-scale sine has -3.01: this is the RMS, and nothing is added to it.
+        """
+        return decibels(self.level)
 
     def split(self, max_bytes: int) -> "list[AudioChunk]":
         """Cut into chunks of at most `max_bytes`, between frames."""
@@ -41,6 +68,33 @@ class AudioChunk:
             AudioChunk(self.pcm[start : start + step], self.sample_rate, self.num_channels, self.at)
             for start in range(0, len(self.pcm), step)
         ]
+
+    def with_channels(self, num_channels: int) -> "AudioChunk":
+        """Return the same with another number of channels: their mean, in each of them."""
+        if num_channels < 1:
+            raise ValueError(f"a number of channels is positive, not {num_channels}")
+        if num_channels == self.num_channels:
+            return self
+        mono = mix_down(samples_of(self.pcm), self.num_channels)
+        return AudioChunk(
+            pcm_of(spread(mono, num_channels)), self.sample_rate, num_channels, self.at
+        )
+
+
+def mix(chunks: Iterable[AudioChunk]) -> AudioChunk:
+    """Return chunks that begin together as one; what is beyond full scale is clipped.
+
+    Raises:
+        ValueError: there are none, or they differ in rate or number of channels.
+    """
+    chunks = list(chunks)
+    formats = {(chunk.sample_rate, chunk.num_channels) for chunk in chunks}
+    if len(formats) != 1:
+        raise ValueError(
+            f"chunks of one rate and number of channels are mixed, not of {sorted(formats)}"
+        )
+    ((rate, channels),) = formats
+    return AudioChunk(pcm_of(added([samples_of(chunk.pcm) for chunk in chunks])), rate, channels)
 
 
 def check_format(pcm: object, sample_rate: object, num_channels: object) -> AudioChunk:

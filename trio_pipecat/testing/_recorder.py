@@ -19,10 +19,11 @@ from .._urls import scrub
 from .._version import __version__
 from .._wire import Json
 from ..audio import AudioChunk
+from ..audio._pcm import mix_down, samples_of
+from ..audio._stereo import BOT, MAX_FRAMES, USER, StereoWriter
+from ..audio._track import Track, convert, scale
 from ..transports import Incoming, Interruption, Undecodable
 from ._recording import MAGIC, VERSION
-from ._stereo import BOT, MAX_FRAMES, USER, StereoWriter
-from ._track import Track, convert, mix_down, samples_of, scale
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
 

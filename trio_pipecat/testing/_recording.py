@@ -42,8 +42,9 @@ from .._errors import RecordingError
 from .._state import EndReason, Side, State
 from .._wire import Json
 from ..audio import AudioChunk
-from ._stereo import BOT, MAX_FRAMES, USER, NotStereoError, StereoReader
-from ._track import convert, pcm_of, scale, spread
+from ..audio._pcm import pcm_of, spread
+from ..audio._stereo import BOT, MAX_FRAMES, USER, NotStereoError, StereoReader
+from ..audio._track import convert, scale
 
 #: The key that makes a file one of ours; its value is the format's version.
 MAGIC: Final = "trio-pipecat-recording"

@@ -8,7 +8,6 @@ no more than `SLACK_SECONDS` counts as in time, or else a steady voice would be 
 Positions are counted in frames of the chunk's own rate, so nothing drifts by being rounded.
 """
 
-import sys
 from array import array
 from typing import Final
 
@@ -79,40 +78,3 @@ def convert(
             here = samples[index]
             out[number] = here + (samples[index + 1] - here) * part // to_rate
     return out
-
-
-def mix_down(samples: "array[int]", channels: int) -> "array[int]":
-    """Return one channel, the mean of all."""
-    if channels == 1:
-        return samples
-    samples = samples[: len(samples) // channels * channels]
-    by_channel = [samples[number::channels] for number in range(channels)]
-    return array("h", [sum(frame) // channels for frame in zip(*by_channel, strict=True)])
-
-
-def spread(samples: "array[int]", channels: int) -> "array[int]":
-    """Return as many channels, each the same."""
-    if channels == 1 or not samples:
-        return samples
-    out = array("h", bytes(2 * len(samples) * channels))
-    for number in range(channels):
-        out[number::channels] = samples
-    return out
-
-
-def samples_of(pcm: bytes) -> "array[int]":
-    """Return PCM s16le as numbers. Half a sample at the end is none."""
-    return swapped(array("h", pcm[: len(pcm) // 2 * 2]))
-
-
-def pcm_of(samples: "array[int]") -> bytes:
-    """Return numbers as PCM s16le."""
-    return swapped(samples).tobytes()
-
-
-def swapped(samples: "array[int]") -> "array[int]":
-    """Return samples in the order of bytes that PCM has, or back from it."""
-    if sys.byteorder == "big":
-        samples = array("h", samples)
-        samples.byteswap()
-    return samples

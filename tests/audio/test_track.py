@@ -6,16 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trio_pipecat.testing._track import (
-    SLACK_SECONDS,
-    Track,
-    convert,
-    mix_down,
-    pcm_of,
-    samples_of,
-    scale,
-    spread,
-)
+from trio_pipecat.audio._track import SLACK_SECONDS, Track, convert, scale
 
 RATES = st.sampled_from([8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000])
 SAMPLES = st.lists(st.integers(-32_768, 32_767), max_size=60).map(lambda items: array("h", items))
@@ -138,24 +129,3 @@ def test_beyond_both_ends_is_the_nearest_sample() -> None:
     out = convert(array("h", [7, 9]), 10, 100, to_begin=8, to_frames=6, to_rate=100)
     assert [7, 7, 7, 9, 9, 9] == out.tolist()
     assert [0, 0] == convert(array("h"), 0, 1, to_begin=0, to_frames=2, to_rate=1).tolist()
-
-
-@given(SAMPLES, st.integers(1, 5))
-def test_channels_that_are_the_same_mix_to_one_of_them(
-    samples: "array[int]", channels: int
-) -> None:
-    """`spread` and `mix_down` are inverse."""
-    assert samples == mix_down(spread(samples, channels), channels)
-
-
-def test_the_mean_of_all_channels_is_kept() -> None:
-    """Half a frame at the end is none."""
-    assert [15, -5] == mix_down(array("h", [10, 20, -10, 0, 99]), 2).tolist()
-
-
-@given(SAMPLES)
-def test_pcm_is_little_endian(samples: "array[int]") -> None:
-    """Whatever the machine; half a sample is none."""
-    pcm = b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples)
-    assert pcm == pcm_of(samples)
-    assert samples == samples_of(pcm + b"x")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_pipecat.testing import _stereo
-from trio_pipecat.testing._stereo import BOT, USER, NotStereoError, StereoReader, StereoWriter
-from trio_pipecat.testing._track import samples_of
+from trio_pipecat.audio import _stereo
+from trio_pipecat.audio._pcm import samples_of
+from trio_pipecat.audio._stereo import BOT, USER, NotStereoError, StereoReader, StereoWriter
 
 
 def written(path: Path, *parts: tuple[int, int, list[int]], rate: int = 8_000) -> Path:

@@ -9,7 +9,7 @@ import struct
 from array import array
 from typing import BinaryIO, Final
 
-from ._track import swapped
+from ._pcm import swapped
 
 #: Which channel is whose.
 USER: Final = 0
