@@ -45,7 +45,7 @@ NOT_FOR_US = "ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy and pyright, on the package and on how users use it."""
-    session.install(".[cli]", *group("types"))
+    session.install(".[cli,audio]", *group("types"))
     session.run("mypy")
     session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
 
@@ -53,7 +53,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything that needs no pipecat, with the coverage of the working tree."""
-    session.install(".[cli]", *group("test"))
+    session.install(".[cli,audio]", *group("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *OURS_ALONE, *session.posargs)
     session.run("coverage", "combine", silent=True)
@@ -63,14 +63,14 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests_on(session: nox.Session) -> None:
     """The tests of the built and installed package, on each Python that this machine has."""
-    session.install(".[cli]", *group("test"))
+    session.install(".[cli,audio]", *group("test"))
     session.run("pytest", *OURS_ALONE, *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """The tests that talk to a real pipecat bot, which lives in an environment of its own."""
-    session.install(".[cli]", *group("test"))
+    session.install(".[cli,audio]", *group("test"))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.run("pytest", "tests/e2e", *session.posargs)
 

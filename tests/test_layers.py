@@ -18,6 +18,8 @@ _wire _urls
 _messages _params
 _events _codec
 _protocol audio._pcm
+audio._align audio._polyphase
+audio._resample
 audio._chunk
 audio._track
 audio._stereo
@@ -60,7 +62,7 @@ RANKS = {module: rank for rank, line in enumerate(LAYERS.split("\n")) for module
 #: The core without I/O, and what else has no need of it.
 TRIO_FREE = ["_version", "_state", "_errors", "_causes", "_wire", "_urls", "_params"]
 TRIO_FREE += ["_messages", "_events", "_codec", "_protocol", "transports._envelope"]
-TRIO_FREE += ["transports._wires"]
+TRIO_FREE += ["transports._wires", "audio._align", "audio._polyphase", "audio._resample"]
 
 
 def modules() -> dict[str, Path]:
@@ -131,6 +133,8 @@ def test_the_core_does_not_know_trio(name: str) -> None:
         ("google", {"transports._envelope"}),
         ("h11", {"testing._http_server"}),
         ("certifi", {"_tls"}),
+        ("soxr", {"audio._resample"}),
+        ("numpy", {"audio._resample"}),
         (
             "rich",
             {

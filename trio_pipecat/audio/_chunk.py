@@ -7,6 +7,7 @@ from typing import Self, cast
 import attrs
 
 from ._pcm import SAMPLE_WIDTH, added, decibels, mix_down, pcm_of, peak, rms, samples_of, spread
+from ._resample import resample
 
 
 @attrs.define
@@ -79,6 +80,16 @@ class AudioChunk:
         return AudioChunk(
             pcm_of(spread(mono, num_channels)), self.sample_rate, num_channels, self.at
         )
+
+    def resampled(self, to_rate: int) -> "AudioChunk":
+        """Return the same at another sample rate; see `Resampler` for what that is.
+
+        For the chunks of a stream use a `Resampler`: it knows what came before.
+        """
+        if to_rate == self.sample_rate:
+            return self
+        pcm = resample(self.pcm, self.sample_rate, to_rate, self.num_channels)
+        return AudioChunk(pcm, to_rate, self.num_channels, self.at)
 
 
 def mix(chunks: Iterable[AudioChunk]) -> AudioChunk:
