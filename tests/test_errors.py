@@ -28,6 +28,7 @@ from trio_pipecat._errors import (
     TransportStartError,
     UnsupportedFeatureError,
     UploadError,
+    WavError,
 )
 from trio_pipecat._state import SessionEnd, State
 
@@ -90,6 +91,7 @@ ERRORS = [
     (DeviceError("microphone 2", "unplugged"), "microphone 2: unplugged"),
     (RecordingError("a.jsonl", 3, "'t' is missing"), "a.jsonl, line 3: 't' is missing"),
     (RecordingError("a.wav", None, "too short"), "a.wav: too short"),
+    (WavError("a.wav", 20, "no such\ncodec"), "a.wav, byte 20: no such codec"),
     (InternalError("oops"), "a bug in trio_pipecat, please report it: oops"),
 ]
 EACH = [error for error, _ in ERRORS]

@@ -25,7 +25,7 @@ CONTRACT = {
     *("PipecatError", "StartBotError", "InvalidParamsError", "TransportStartError"),
     *("ReadyTimeoutError", "BotNotReadyError", "SessionEndedError", "ConnectionLostError"),
     *("FatalBotError", "RequestError", "RequestTimeoutError", "UnsupportedFeatureError"),
-    *("MessageTooLargeError", "ProtocolError", "DeviceError", "InternalError"),
+    *("MessageTooLargeError", "ProtocolError", "DeviceError", "WavError", "InternalError"),
 }
 
 

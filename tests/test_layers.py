@@ -18,9 +18,11 @@ _wire _urls
 _messages _params
 _events _codec
 _protocol audio._pcm
-audio._align audio._polyphase
+audio._align audio._polyphase audio._encodings
 audio._resample
 audio._chunk
+audio._wav_header
+audio._wav
 audio._track
 audio._stereo
 audio
@@ -63,6 +65,7 @@ RANKS = {module: rank for rank, line in enumerate(LAYERS.split("\n")) for module
 TRIO_FREE = ["_version", "_state", "_errors", "_causes", "_wire", "_urls", "_params"]
 TRIO_FREE += ["_messages", "_events", "_codec", "_protocol", "transports._envelope"]
 TRIO_FREE += ["transports._wires", "audio._align", "audio._polyphase", "audio._resample"]
+TRIO_FREE += ["audio._encodings", "audio._wav_header", "audio._wav"]
 
 
 def modules() -> dict[str, Path]:

@@ -12,6 +12,7 @@ from scripted import ScriptedBot, just_ready, scripted
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 import trio_pipecat as tp
+from trio_pipecat._tap import Tap
 from trio_pipecat.testing import SimulatedBot, serve_bot, virtual_network
 from trio_pipecat.transports._websocket import WebSocketTransport
 
@@ -733,6 +734,68 @@ async def test_a_change_of_format_is_announced(autojump_clock: MockClock) -> Non
             await session.wait_event(tp.ServerMessage)
             rates = [started.receive_nowait().sample_rate for _ in range(started.unread)]
     assert [16_000, 8_000] == rates
+
+
+def pieces(*cut: bytes, rate: int = 16_000, channels: int = 1) -> Callable[..., Awaitable[None]]:
+    async def send(bot: ScriptedBot) -> None:
+        for pcm in cut:
+            await bot.link.send_audio(tp.AudioChunk(pcm, rate, channels))
+
+    return send
+
+
+async def heard_of(*steps: Callable[[ScriptedBot], Awaitable[None]]) -> list[tp.AudioChunk]:
+    """Return all that a session hears of a bot that does this, and leaves."""
+    heard: list[tp.AudioChunk] = []
+    async with tp.open_session(transport=ready_then(*steps, leaves())) as session:
+        async for chunk in session.audio:
+            heard.append(chunk)
+    return heard
+
+
+async def test_sound_that_is_cut_within_a_frame_is_put_together(autojump_clock: MockClock) -> None:
+    """What is no frame yet waits for its end; chunks of nothing are not handed out."""
+    heard = await heard_of(pieces(b"abc", b"d", b"", b"e", b"fghijklmn", b"op", channels=2))
+    assert [b"abcd", b"efghijkl", b"mnop"] == [chunk.pcm for chunk in heard]
+    assert [1, 2, 1] == [chunk.num_frames for chunk in heard]
+
+
+async def test_half_a_frame_of_another_format_is_forgotten(autojump_clock: MockClock) -> None:
+    """What comes at another rate begins with a frame."""
+    heard = await heard_of(pieces(b"abc"), pieces(b"defg", rate=8_000), pieces(b"hi"))
+    assert [b"ab", b"defg", b"hi"] == [chunk.pcm for chunk in heard]
+
+
+@pytest.mark.parametrize("by_the_wire", [True, False])
+async def test_half_a_frame_is_forgotten_on_an_interruption(
+    autojump_clock: MockClock, by_the_wire: bool
+) -> None:
+    """Its end does not come."""
+    signal = (lambda bot: bot.interrupt()) if by_the_wire else says(tp.BotInterrupted())
+    heard = await heard_of(pieces(b"abc"), signal, pieces(b"defg"))
+    assert b"defg" == heard[-1].pcm
+
+
+async def test_whole_frames_are_handed_out_as_they_came(autojump_clock: MockClock) -> None:
+    """Without a copy; a recorder sees what came, whole or not."""
+    chunk = tp.AudioChunk(bytes(640), 16_000)
+    taken: list[object] = []
+
+    class Watching(Tap):
+        def received(self, item: object, at: float) -> None:
+            taken.append(item)
+
+    async def send(bot: ScriptedBot) -> None:
+        await bot.link.send_audio(chunk)
+        await bot.link.send_audio(tp.AudioChunk(b"abc", 16_000))
+
+    heard: list[tp.AudioChunk] = []
+    async with tp.open_session(transport=ready_then(send, leaves())) as session:
+        session._driver.taps.append(Watching())
+        async for item in session.audio:
+            heard.append(item)
+    assert chunk.pcm is heard[0].pcm
+    assert [chunk.pcm, b"abc"] == [i.pcm for i in taken if isinstance(i, tp.AudioChunk)]
 
 
 async def test_an_interruption_is_one_event(autojump_clock: MockClock) -> None:

@@ -29,6 +29,7 @@ from ._errors import StartBotError as StartBotError
 from ._errors import TransportStartError as TransportStartError
 from ._errors import UnsupportedFeatureError as UnsupportedFeatureError
 from ._errors import UploadError as UploadError
+from ._errors import WavError as WavError
 from ._events import AudioStarted as AudioStarted
 from ._events import BotConnected as BotConnected
 from ._events import BotDisconnected as BotDisconnected
@@ -269,6 +270,7 @@ __all__ = [
     "UserTranscription",
     "VadUserStartedSpeaking",
     "VadUserStoppedSpeaking",
+    "WavError",
     "__version__",
     "open_session",
     "start_bot",

@@ -64,7 +64,7 @@ from ._state import EndReason, SessionEnd, Side, State
 from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
 from ._tap import Tap
 from ._targets import Plan
-from .audio import AudioChunk
+from .audio import AudioChunk, FrameAligner
 from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
 
 logger: Final = logging.getLogger("trio_pipecat")
@@ -116,6 +116,8 @@ class Driver(StreamOwner):
         self._seen = 0
         self._last_type: str | None = None
         self._audio_format: tuple[int, int] | None = None
+        #: Of the bot's sound in this format, which may be cut in the middle of a frame.
+        self._aligner = FrameAligner()
         self._waiters: set[trio.Event] = set()
         self._woke = False
 
@@ -294,7 +296,13 @@ class Driver(StreamOwner):
         if format_ != self._audio_format:
             self._audio_format = format_
             rate, channels = format_
+            self._aligner = FrameAligner(channels)
             self.emit(AudioStarted(sample_rate=rate, num_channels=channels, at=now))
+        pcm = self._aligner.feed(chunk.pcm)
+        if pcm is not chunk.pcm:
+            chunk = attrs.evolve(chunk, pcm=pcm)
+        if not pcm:
+            return
         for stream in self._audio_streams:
             stream._feed(chunk)
 
@@ -324,6 +332,7 @@ class Driver(StreamOwner):
             self._enter(State.READY)
 
     def _flush_audio(self) -> None:
+        self._aligner.clear()
         for stream in self._audio_streams:
             stream.flush()
 

@@ -20,6 +20,7 @@
     ├── ProtocolError                bytes that are not what the wire promises
     ├── DeviceError                  a microphone or speaker
     ├── RecordingError               a file that is no recording, or not a whole one
+    ├── WavError                     a file that is no WAV file, or none that can be read
     └── InternalError                a bug of ours; please report it
 
 Errors carry facts as attributes; `str()` puts them into one line. None of them holds a token, a
@@ -249,6 +250,18 @@ class RecordingError(PipecatError):
     def __str__(self) -> str:
         line = "" if self.line is None else f", line {self.line}"
         return f"{self.path}{line}: {_one_line(self.detail)}"
+
+
+@attrs.define(eq=False)
+class WavError(PipecatError):
+    """A file is no WAV file, or none that can be read. `offset` is the byte that says so."""
+
+    path: str
+    offset: int
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, byte {self.offset}: {_one_line(self.detail)}"
 
 
 @attrs.define(eq=False)

@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib.util
+import io
 import os
 import subprocess
 import sys
+import wave
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -59,7 +61,7 @@ def test_messages_survive_the_wire(text):
 @given(
     pcm=st.binary(),
     rate=st.integers(min_value=1, max_value=2**32 - 1),
-    channels=st.integers(min_value=1, max_value=2**32 - 1),
+    channels=st.integers(min_value=1, max_value=255),
 )
 def test_audio_survives_the_wire(pcm, rate, channels):
     """Sound comes out as it went in, with the time at which it came."""
@@ -209,6 +211,40 @@ def test_audio_without_its_format_is_undecodable(chunk):
     """Sound that does not say its rate and channels can't be played."""
     frame = encode_audio(chunk)
     assert Undecodable("audio without a sample rate or channel count", frame) == decode(frame)
+
+
+def test_audio_with_more_channels_than_there_are_is_undecodable():
+    """Half a frame of it would be kept until its end comes."""
+    frame = encode_audio(AudioChunk(bytes(640), 16_000, 2**32 - 1))
+    assert Undecodable("audio with 4294967295 channels", frame) == decode(frame)
+
+
+# -- chunks with a WAV header, of a bot with `add_wav_header` --------------------------------
+
+
+def wav_of(pcm, rate, channels):
+    """Return a chunk with a WAV header, as pipecat makes it."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setsampwidth(2)
+        file.setnchannels(channels)
+        file.setframerate(rate)
+        file.writeframes(pcm)
+    return content.getvalue()
+
+
+def test_a_wav_header_is_no_sound():
+    """It is taken off; what it says is what the sound was made with."""
+    chunk = AudioChunk(wav_of(b"\x01\x02" * 4, 8_000, 2), 24_000, 1)
+    found = decode(encode_audio(chunk), at=1.5)
+    assert (AudioChunk(b"\x01\x02" * 4, 8_000, 2), 1.5) == (found, found.at)
+
+
+def test_a_wav_header_that_cannot_be_read_is_told():
+    """As something undecodable, with the reason; noise is not played."""
+    frame = encode_audio(AudioChunk(wav_of(b"", 8_000, 1).replace(b"data", b"atad"), 8_000))
+    detail = "a chunk of sound, byte 44: the file ends before its sound ('data' chunk)"
+    assert Undecodable(detail, frame) == decode(frame)
 
 
 # -- in one process with pipecat ---------------------------------------------------------

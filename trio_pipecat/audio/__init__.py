@@ -1,7 +1,21 @@
 """Sound: PCM values and streams of them."""
 
+from ._align import FrameAligner as FrameAligner
 from ._chunk import AudioChunk as AudioChunk
 from ._chunk import mix as mix
 from ._resample import Resampler as Resampler
+from ._wav import WavReader as WavReader
+from ._wav import read_wav as read_wav
+from ._wav import write_wav as write_wav
+from ._wav_header import strip_wav_header as strip_wav_header
 
-__all__ = ["AudioChunk", "Resampler", "mix"]
+__all__ = [
+    "AudioChunk",
+    "FrameAligner",
+    "Resampler",
+    "WavReader",
+    "mix",
+    "read_wav",
+    "strip_wav_header",
+    "write_wav",
+]

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from .._errors import ProtocolError
-from ..audio import AudioChunk
+from .._errors import ProtocolError, WavError
+from ..audio import AudioChunk, strip_wav_header
 from ._abc import Incoming, Interruption, Undecodable
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -78,6 +78,9 @@ def _frame_class() -> Any:
 
 _Frame: Final = _frame_class()
 
+#: More are a mistake, and would have the beginning of a huge frame kept until its end comes.
+_MAX_CHANNELS: Final = 255
+
 # `id` and `name` stay empty: a number there would overwrite the server's own frame ids.
 
 
@@ -120,7 +123,13 @@ def decode(data: bytes, *, at: float | None = None) -> Incoming:
         audio = frame.audio
         if not audio.sample_rate or not audio.num_channels:
             return Undecodable("audio without a sample rate or channel count", raw=data)
-        return AudioChunk(audio.audio, audio.sample_rate, audio.num_channels, at)
+        if audio.num_channels > _MAX_CHANNELS:
+            return Undecodable(f"audio with {audio.num_channels} channels", raw=data)
+        chunk = AudioChunk(audio.audio, audio.sample_rate, audio.num_channels, at)
+        try:
+            return strip_wav_header(chunk)
+        except WavError as error:
+            return Undecodable(str(error), raw=data)
     if kind == "message":
         return str(frame.message.data)
     if kind == "interruption":
