@@ -90,6 +90,13 @@ def test_every_format_is_known(
     assert PCM == sound
 
 
+def test_the_codec_of_a_big_endian_extensible_file_is_written_in_two_ways() -> None:
+    """All of its GUID turned round, or, as sox does it, the codec alone."""
+    fmt = format_of(bits=24, order=">", extensible=True, guid=b"\x00\x01" + GUID)
+    header, _ = read(wav_of(fmt, chunk_of(b"data", PCM, ">"), magic=b"RIFX"))
+    assert Encoding("integer", 3, True) == header.encoding
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -37,7 +37,7 @@ _CODECS: Final = {
     0xF1AC: "FLAC",
 }
 #: What follows the codec's number in the format of a file that is "extensible".
-_EXTENSIBLE_TAIL: Final = bytes.fromhex("800000aa00389b71")
+_EXTENSIBLE_TAIL: Final = bytes.fromhex("000000001000800000aa00389b71")
 _SHORTEST, _WITH_CODEC = 16, 40
 
 
@@ -132,8 +132,11 @@ class HeaderReader:
                     at, f"an extensible format of {len(chunk)} bytes; the shortest has 40"
                 )
             codec_at = at + 24
-            codec, zero, version = struct.unpack_from(f"{self._order}IHH", chunk, 24)
-            if (zero, version, chunk[32:40]) != (0, 16, _EXTENSIBLE_TAIL):
+            guid = struct.unpack_from(f"{self._order}IHH8s", chunk, 24)
+            codec = guid[0]
+            if chunk[26:40] == _EXTENSIBLE_TAIL:  # in any RIFX of sox's, too
+                (codec,) = struct.unpack_from(f"{self._order}H", chunk, 24)
+            elif guid[1:] != (0, 16, _EXTENSIBLE_TAIL[6:]):
                 raise self._error(codec_at, f"an unknown codec ({chunk[24:40].hex()})")
         if not channels:
             raise self._error(at + 2, "the number of channels is 0")
