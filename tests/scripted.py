@@ -24,10 +24,13 @@ class ScriptedBot:
     def __init__(self, link: MemoryTransport) -> None:
         self.link = link
         self.commands: list[tuple[str, tp.Command]] = []
+        #: What was heard on the way to the next command.
+        self.sounds: list[tp.AudioChunk] = []
 
     async def hear(self) -> tuple[str, tp.Command]:
         """Return the next command of the client, and its id."""
-        item = await self.link.receive()
+        while isinstance(item := await self.link.receive(), tp.AudioChunk):
+            self.sounds.append(item)
         assert isinstance(item, str), item
         received = decode_command(item)
         assert isinstance(received, tuple), received

@@ -24,14 +24,16 @@ audio._chunk
 audio._wav_header
 audio._wav
 audio._track
-audio._stereo
+audio._stereo audio._lateness
+audio._source
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
 transports._wires transports._memory
 transports._websocket transports._registry
 transports
-_options _tap
+_options _tap _pacer
+_audio_sender
 _http
 _start
 _targets

@@ -1,7 +1,7 @@
 """Sessions: what a body meets, on a virtual clock, with bots that do exactly what a test says."""
 
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 import trio_pipecat as tp
 from trio_pipecat._tap import Tap
+from trio_pipecat.audio import AudioChunk
 from trio_pipecat.testing import SimulatedBot, serve_bot, virtual_network
 from trio_pipecat.transports._websocket import WebSocketTransport
 
@@ -328,6 +329,119 @@ async def test_much_audio_goes_in_whole_frames(autojump_clock: MockClock) -> Non
 
 
 # -- files --------------------------------------------------------------------------------------
+
+
+def heard(bot: list[ScriptedBot]) -> bytes:
+    """Return the sound that a bot was sent."""
+    return b"".join(chunk.pcm for chunk in bot[0].sounds)
+
+
+async def listening(bot: ScriptedBot) -> None:
+    await bot.become_ready()
+    await bot.listen()
+
+
+async def test_a_stream_comes_in_frames_on_the_beat(autojump_clock: MockClock) -> None:
+    """Converted to what the bot listens to, and silence follows."""
+    bots: list[ScriptedBot] = []
+
+    async def script(bot: ScriptedBot) -> None:
+        bots.append(bot)
+        await listening(bot)
+
+    tone = AudioChunk(b"\x00\x10" * 48_000, 48_000)
+    async with tp.open_session(transport=scripted(script), audio_in_sample_rate=8_000) as session:
+        await session.wait_ready()
+        before = trio.current_time()
+        report = await session.stream_audio(tone)
+        assert 1.0 == pytest.approx(trio.current_time() - before, abs=0.006)
+        await trio.sleep(0.5)
+    frames = bots[0].sounds
+    assert {(8_000, 1, 160)} == {(f.sample_rate, f.num_channels, f.num_frames) for f in frames}
+    assert 8_000 == pytest.approx(len(heard(bots).rstrip(b"\0")) / 2, abs=2)
+    assert 74 <= len(frames) <= 76
+    assert (1.0, 50) == (pytest.approx(report.seconds), report.lateness.count)
+    assert len(frames) == session.pacing.count
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error", "text"),
+    [
+        (5, {}, TypeError, "path, sound, or an iterable"),
+        (b"", {}, ValueError, "sample_rate"),
+        (b"", {"sample_rate": 8_000, "idle_audio": "noise"}, ValueError, "idle_audio is one of"),
+        ("none.wav", {}, FileNotFoundError, "none.wav"),
+    ],
+)
+async def test_what_cannot_be_streamed_is_refused(
+    autojump_clock: MockClock, source: Any, options: Any, error: type[Exception], text: str
+) -> None:
+    """And the session goes on."""
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        await session.wait_ready()
+        with pytest.raises(error, match=text):
+            await session.stream_audio(source, **options)
+        await session.stream_audio(AudioChunk.silence(0.1, 16_000))
+
+
+async def test_nothing_is_streamed_before_the_bot_is_ready(autojump_clock: MockClock) -> None:
+    """Nor is the source touched."""
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        with pytest.raises(tp.BotNotReadyError):
+            await session.stream_audio("none.wav")
+
+
+@pytest.mark.parametrize("gone", [leaves(), vanishes])
+async def test_a_stream_ends_with_its_session(autojump_clock: MockClock, gone: Any) -> None:
+    """Whether it has something to send or waits for its source; errors are raised here."""
+    for source in ([AudioChunk.silence(10, 8_000)], never()):
+        bot = ready_then(pauses(1), gone)
+        with trio.fail_after(5):
+            try:
+                async with tp.open_session(transport=bot) as session:
+                    await session.wait_ready()
+                    await session.stream_audio(source, idle_audio="none")
+            except tp.ConnectionLostError:
+                assert gone is vanishes
+        assert session.end is not None
+
+
+async def never() -> AsyncIterator[bytes]:
+    """A source that has nothing, for ever."""
+    await trio.sleep_forever()
+    yield b""
+
+
+async def test_a_stream_may_outlive_the_bot_of_a_session_that_is_kept(
+    autojump_clock: MockClock,
+) -> None:
+    """It is told; so is the next."""
+    bot = ready_then(pauses(1), leaves())
+    async with tp.open_session(transport=bot, disconnect_on_bot_disconnect=False) as session:
+        await session.wait_ready()
+        for _ in range(2):
+            with pytest.raises(tp.SessionEndedError):
+                await session.stream_audio(never())
+
+
+async def test_the_bots_own_voice_can_be_streamed_back(autojump_clock: MockClock) -> None:
+    """A session's audio is a source like any other."""
+    bots: list[ScriptedBot] = []
+
+    async def script(bot: ScriptedBot) -> None:
+        bots.append(bot)
+        await bot.become_ready()
+        for number in range(10):
+            await bot.link.send_audio(AudioChunk(bytes([number + 1]) * 640, 16_000))
+            await trio.sleep(0.02)
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        await session.wait_ready()
+        with trio.move_on_after(2):
+            await session.stream_audio(session.audio)
+    echo = heard(bots).strip(b"\0")
+    assert bytes(range(2, 11)) == bytes(dict.fromkeys(echo.lstrip(b"\1")))
 
 
 def uploading(url: str | None) -> tp.StartedBot:
@@ -724,6 +838,38 @@ async def test_an_interruption_flushes_unread_audio(
         await trio.sleep(2)
         assert (0.25, 1.0) == (session.audio.unread_seconds, session.audio.flushed_seconds)
         assert 0.25 == (await anext(reader)).duration
+
+
+@pytest.mark.parametrize("by_the_wire", [True, False])
+async def test_stale_audio_is_a_number(autojump_clock: MockClock, by_the_wire: bool) -> None:
+    """What was read and would still sound, and what came of it after the interruption."""
+    signal = (lambda bot: bot.interrupt()) if by_the_wire else says(tp.BotInterrupted())
+    bot = ready_then(
+        says(tp.BotStartedSpeaking()),
+        sounds(0.5, 0.5),
+        pauses(0.3),
+        signal,
+        sounds(0.25),
+        says(tp.BotStoppedSpeaking()),
+        sounds(0.5),
+    )
+    async with tp.open_session(transport=bot) as session:
+        reader = aiter(session.audio)
+        for _ in range(2):
+            await anext(reader)
+        await trio.sleep(1)
+        assert 0.7 + 0.25 == pytest.approx(session.audio.stale_seconds)
+        assert (0, 0.75) == (session.audio.flushed_seconds, session.audio.unread_seconds)
+
+
+async def test_audio_that_is_read_in_time_is_not_stale(autojump_clock: MockClock) -> None:
+    """A bot that sends in real time leaves at most a chunk."""
+    bot = ready_then(*[sounds(0.02), pauses(0.02)] * 50, says(tp.BotInterrupted()))
+    async with tp.open_session(transport=bot) as session:
+        with trio.move_on_after(2):
+            async for _ in session.audio:
+                pass
+        assert 0.02 >= session.audio.stale_seconds
 
 
 async def test_a_change_of_format_is_announced(autojump_clock: MockClock) -> None:

@@ -26,6 +26,9 @@ class Notes(Tap):
     def received(self, item: Incoming, at: float) -> None:
         self.seen.append(("received", item, at))
 
+    def happened(self, event: tp.Event) -> None:
+        self.seen.append(("happened", event, event.at))
+
     def entered(self, state: tp.State, at: float) -> None:
         self.seen.append(("entered", state, at))
 
@@ -128,3 +131,19 @@ def test_a_tap_need_not_mind_everything() -> None:
     tap.received(Interruption(), 0)
     tap.entered(tp.State.READY, 0)
     tap.finished(tp.SessionEnd(reason="client", last_state=tp.State.READY, first="client"), 0)
+
+
+async def test_events_are_told_after_what_they_come_of(autojump_clock: MockClock) -> None:
+    """All that a body would read, in that order."""
+    async with tp.open_session(transport=SimulatedBot().connect) as session:
+        notes = Notes(session)
+        read = aiter(session)
+        await session.wait_ready()
+        await session.request("ping", 1)
+        events = [await anext(read) for _ in range(len(notes.of("happened")))]
+    told = notes.of("happened")
+    assert events == told[: len(events)]
+    assert isinstance(told[-1], tp.Disconnected)
+    kinds = [(what, type(item).__name__) for what, item, _ in notes.seen]
+    answered = kinds.index(("happened", "ServerResponse"))
+    assert ("received", "str") == kinds[answered - 1]

@@ -8,6 +8,8 @@ What users touch is here; the private modules are for reading:
 * ``trio_pipecat.audio``, ``.transports``, ``.testing``: sound, links, and the simulated bot.
 """
 
+from ._audio_sender import IdleAudio as IdleAudio
+from ._audio_sender import StreamReport as StreamReport
 from ._client import PipecatClient as PipecatClient
 from ._client import open_session as open_session
 from ._errors import BotNotReadyError as BotNotReadyError
@@ -198,6 +200,7 @@ __all__ = [
     "FunctionCall",
     "FunctionCallUnanswerable",
     "FunctionHandler",
+    "IdleAudio",
     "InlineSource",
     "InternalError",
     "InvalidParamsError",
@@ -240,6 +243,7 @@ __all__ = [
     "StateChanged",
     "StateEvents",
     "StreamReader",
+    "StreamReport",
     "SttRawText",
     "SttUsage",
     "SystemLog",

@@ -26,6 +26,7 @@ from typing import Any, Final, NoReturn
 import attrs
 import trio
 
+from ._audio_sender import AudioSender, SendsAudio
 from ._block import Block
 from ._causes import root_cause, sole_leaf
 from ._errors import (
@@ -55,7 +56,16 @@ from ._events import (
 )
 from ._functions import FunctionCalls
 from ._lifecycle import Lifecycle
-from ._messages import BotInterrupted, BotMessage, BotReady, Error, Event, MalformedMessage
+from ._messages import (
+    BotInterrupted,
+    BotMessage,
+    BotReady,
+    BotStartedSpeaking,
+    BotStoppedSpeaking,
+    Error,
+    Event,
+    MalformedMessage,
+)
 from ._options import SessionOptions
 from ._params import ConnectParams, StartedBot, without_secrets
 from ._protocol import ClientProtocol, Outgoing
@@ -64,7 +74,7 @@ from ._state import EndReason, SessionEnd, Side, State
 from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
 from ._tap import Tap
 from ._targets import Plan
-from .audio import AudioChunk, FrameAligner
+from .audio import AudioChunk, FrameAligner, Lateness
 from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
 
 logger: Final = logging.getLogger("trio_pipecat")
@@ -85,7 +95,7 @@ class Ending:
     raise_to_waiters: bool = True
 
 
-class Driver(StreamOwner):
+class Driver(StreamOwner, SendsAudio):
     """One session's engine. `run` is its task; `Session` is its face."""
 
     def __init__(self, plan: Plan, options: SessionOptions) -> None:
@@ -101,6 +111,8 @@ class Driver(StreamOwner):
         #: Wakes whoever waits for a state, at every change and at the end.
         self.changed = trio.lowlevel.ParkingLot()
         self.backlog = Backlog(self, options.event_buffer)
+        #: How late the frames of the user's voice were.
+        self.pacing = Lateness()
         #: Who is told of everything; as a rule nobody.
         self.taps: list[Tap] = []
         self.services: Services
@@ -118,6 +130,8 @@ class Driver(StreamOwner):
         self._audio_format: tuple[int, int] | None = None
         #: Of the bot's sound in this format, which may be cut in the middle of a frame.
         self._aligner = FrameAligner()
+        self._audio_sender: AudioSender | None = None
+        self._bot_speaks = False
         self._waiters: set[trio.Event] = set()
         self._woke = False
 
@@ -283,7 +297,7 @@ class Driver(StreamOwner):
             except ProtocolError as error:
                 events = [MalformedMessage(reason=str(error), raw=item, at=now)]
         elif isinstance(item, Interruption):
-            self._flush_audio()
+            self._interrupt_audio()
             events = self.protocol.receive_interruption(at=now)
         elif isinstance(item, Undecodable):
             events = [MalformedMessage(reason=item.detail, raw=item.raw, at=now)]
@@ -314,7 +328,11 @@ class Driver(StreamOwner):
             case BotReady() if event is self.protocol.bot_ready:
                 self._become_ready(event)
             case BotInterrupted():
-                self._flush_audio()
+                self._interrupt_audio()
+            case BotStartedSpeaking() | BotStoppedSpeaking():
+                self._bot_speaks = isinstance(event, BotStartedSpeaking)
+                for stream in self._audio_streams:
+                    stream._refresh()
             case Error(fatal=True):
                 self._end(
                     Ending(reason="fatal_error", first="bot", error=_fatal(event.error)),
@@ -331,10 +349,10 @@ class Driver(StreamOwner):
             self._reading.deadline = float("inf")
             self._enter(State.READY)
 
-    def _flush_audio(self) -> None:
+    def _interrupt_audio(self) -> None:
         self._aligner.clear()
         for stream in self._audio_streams:
-            stream.flush()
+            stream._interrupt(is_speaking=self._bot_speaks)
 
     # -- ending --
 
@@ -408,15 +426,17 @@ class Driver(StreamOwner):
         if left_by_bot or (closed is not None and closed.first != "client"):
             self.emit(BotDisconnected(end=end, at=trio.current_time()))
         self._enter(State.DISCONNECTED)
+        self.emit(Disconnected(end=end, at=trio.current_time()))
         for tap in self.taps:
             tap.finished(end, trio.current_time())
-        self.emit(Disconnected(end=end, at=trio.current_time()))
         for stream in self.streams():
             stream._finish()
         cancel = self.options.disconnect_on_bot_disconnect if left_by_bot else end.error is not None
         ends = self.block.end(end, cancel=cancel, raise_to_waiters=ending.raise_to_waiters)
         for waiter in self._waiters:
             waiter.set()
+        if self._audio_sender is not None:
+            self._audio_sender.finish()
         self.finished.set()
         self.changed.unpark_all()
         return ends
@@ -436,6 +456,8 @@ class Driver(StreamOwner):
 
     def emit(self, event: Event) -> None:
         """Give an event to everyone who reads events."""
+        for tap in self.taps:
+            tap.happened(event)
         for stream in tuple(self._event_streams):
             stream._feed(event)
 
@@ -504,6 +526,29 @@ class Driver(StreamOwner):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.link_broke()
         return outgoing.id
+
+    @property
+    def audio_sender(self) -> AudioSender:
+        """What sends the user's voice on the beat; it runs from the first time it is asked for."""
+        if self._audio_sender is None:
+            sender = AudioSender(self, self.options.audio_in_sample_rate, self.pacing)
+            if self.end is not None:
+                sender.finish()
+            self.services.start(sender.run, name="trio_pipecat: audio", outlive=False)
+            self._audio_sender = sender
+        return self._audio_sender
+
+    async def send_frame(self, chunk: AudioChunk) -> bool:
+        """Send a frame of the user's voice. False: the session takes no more."""
+        link = self._link
+        if link is None or self.state is not State.READY:
+            return False
+        try:
+            await link.send_audio(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        self.note_sent(chunk)
+        return True
 
     def note_sent(self, item: Incoming) -> None:
         """Tell the taps of something that the link has just taken."""

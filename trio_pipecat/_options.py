@@ -16,6 +16,7 @@ from ._messages import RTVI_VERSION, AboutClient, ClientReady
 from ._params import TokenPlace, show_url
 from ._version import __version__
 from ._wire import Json
+from .audio._resample import MAX_RATE, MIN_RATE
 from .transports._abc import Connector
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -72,6 +73,9 @@ class SessionKeywords(TypedDict, total=False):
     event_buffer: int
     #: How many seconds of unread audio are kept.
     audio_buffer: float
+    #: The rate at which the bot listens, in Hz: what is streamed to it is converted to that. Bots
+    #: do not announce it; Pipecat's own option of this name is 16000 by default.
+    audio_in_sample_rate: int
     #: The largest message that is sent.
     max_message_size: int
     #: The largest message that is accepted.
@@ -173,6 +177,14 @@ def _whole(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
         raise InvalidParamsError(f"{attribute.name} is a positive integer, not {value!r}")
 
 
+def _sample_rate(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    _whole(options, attribute, value)
+    if not MIN_RATE <= value <= MAX_RATE:
+        raise InvalidParamsError(
+            f"{attribute.name} is from {MIN_RATE} to {MAX_RATE} Hz, not {value}"
+        )
+
+
 def _json_object(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
     check_request_data(value)
 
@@ -238,6 +250,7 @@ class SessionOptions:
     ping_timeout: float = attrs.field(default=20, validator=_positive)
     event_buffer: int = attrs.field(default=16_384, validator=_whole)
     audio_buffer: float = attrs.field(default=30, validator=_positive)
+    audio_in_sample_rate: int = attrs.field(default=16_000, validator=_sample_rate)
     max_message_size: int = attrs.field(default=2**20, validator=_whole)
     max_receive_size: int = attrs.field(default=2**24, validator=_whole)
 

@@ -5,10 +5,11 @@ import os
 import warnings
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, cast, final, overload
+from typing import Any, TypeVar, cast, final, get_args, overload
 
 import trio
 
+from ._audio_sender import IdleAudio, StreamReport
 from ._block import Block
 from ._driver import Driver
 from ._errors import (
@@ -49,7 +50,9 @@ from ._streams import AudioStream, EventStream, StreamReader
 from ._targets import Plan
 from ._urls import origin
 from ._wire import Json, from_json
+from .audio import AudioSource, Lateness
 from .audio._chunk import check_format
+from .audio._source import read_source
 from .transports import Interruption
 
 E = TypeVar("E", bound=Event)
@@ -72,8 +75,8 @@ class Session:
     is ending the error is raised once, and who comes later is cancelled instead.
 
     A send that returned has sent everything. A send of one message that was cancelled has sent
-    nothing; the methods that may do more (`request`, `send_audio`, `send_dtmf`, `send_file`,
-    `upload_file`) say what is left then.
+    nothing; the methods that may do more (`request`, `send_audio`, `stream_audio`, `send_dtmf`,
+    `send_file`, `upload_file`) say what is left then.
 
     A session may be used by any task. Which tasks are told of an error, and which are cancelled, is
     described in *How a session ends*, in the documentation.
@@ -278,6 +281,56 @@ class Session:
                     driver.note_sent(part)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await driver.link_broke()
+
+    async def stream_audio(
+        self,
+        source: AudioSource,
+        *,
+        sample_rate: int | None = None,
+        num_channels: int = 1,
+        idle_audio: IdleAudio = "silence",
+    ) -> StreamReport:
+        """Send sound as a user speaks it: on the beat of real time, in frames of 20 ms.
+
+        It is converted to mono of `audio_in_sample_rate`. Returns when the last of it has sounded,
+        and says how late the frames were. When it is cancelled, what was not sent by then is not.
+
+        Args:
+            source: the path of a WAV file, a chunk, PCM as bytes, or many of the latter two: an
+                iterable (which may block: one that is no sequence is iterated over in a thread) or
+                an async iterable, such as a microphone. An async generator is closed at the end.
+            sample_rate: of bytes, in Hz. Chunks and files know theirs.
+            num_channels: of bytes, interleaved.
+            idle_audio: what is sent while the source has nothing, and from its end until the next
+                stream: ``"silence"``, by which bots know that a turn is over, or ``"none"``.
+
+        Raises:
+            trio.BusyResourceError: another stream is being sent.
+            TypeError, ValueError: this can't be sound.
+            WavError: the file is not one that can be read.
+            OSError: the file can't be read. What a source raises comes out as it is, when what it
+                gave before was sent.
+        """
+        if idle_audio not in get_args(IdleAudio):
+            raise ValueError(f"idle_audio is one of {get_args(IdleAudio)}, not {idle_audio!r}")
+        driver = self._driver
+        pieces = read_source(
+            source,
+            to_rate=driver.options.audio_in_sample_rate,
+            sample_rate=sample_rate,
+            num_channels=num_channels,
+        )
+        await driver.open_link()
+        with driver.block.waiting():
+            report = await driver.audio_sender.stream(pieces, idle_audio)
+            if report is None:
+                await driver.link_broke()
+        return report
+
+    @property
+    def pacing(self) -> Lateness:
+        """How late the frames of all streams were, and of the silence between them."""
+        return self._driver.pacing
 
     async def interrupt(self) -> None:
         """Interrupt the bot without saying anything, on wires that can.

@@ -331,7 +331,13 @@ class AudioStream(Stream[AudioChunk]):
         self.dropped_seconds = 0.0
         #: Seconds of audio that were forgotten because the bot was interrupted.
         self.flushed_seconds = 0.0
+        #: Seconds of audio that nobody should hear and that was given out all the same: what would
+        #: still sound when the bot was interrupted, if it was played as it was read, and what came
+        #: of the same utterance afterwards.
+        self.stale_seconds = 0.0
         self._seconds = 0.0
+        self._sounds_until = 0.0
+        self._is_stale = False
 
     @property
     def unread_seconds(self) -> float:
@@ -344,9 +350,11 @@ class AudioStream(Stream[AudioChunk]):
             return
         self._put(chunk)
         self._seconds += chunk.duration
+        if self._is_stale:
+            self.stale_seconds += chunk.duration
         # One chunk always stays: pipecat's last one alone is two seconds of silence.
         while self._seconds > self.max_seconds and len(self._buffer) > 1:
-            self.dropped_seconds += self._take().duration
+            self.dropped_seconds += self._pop().duration
 
     def flush(self) -> float:
         """Forget what is unread; return how many seconds that was."""
@@ -354,6 +362,18 @@ class AudioStream(Stream[AudioChunk]):
         self.flushed_seconds += flushed
         self._clear()
         return flushed
+
+    def _interrupt(self, *, is_speaking: bool) -> None:
+        """The bot was interrupted. If it was speaking, what comes until it stops is stale too."""
+        now = trio.current_time()
+        self.stale_seconds += max(self._sounds_until - now, 0)
+        self._sounds_until = now
+        self._is_stale = is_speaking
+        self.flush()
+
+    def _refresh(self) -> None:
+        """What comes now belongs to something new."""
+        self._is_stale = False
 
     def _on_unread(self) -> None:
         # Whoever comes later wants to hear what is said then.
@@ -363,6 +383,11 @@ class AudioStream(Stream[AudioChunk]):
         """Audio is a flow; nobody waits for one chunk and then for the next event."""
 
     def _take(self) -> AudioChunk:
+        chunk = self._pop()
+        self._sounds_until = max(self._sounds_until, trio.current_time()) + chunk.duration
+        return chunk
+
+    def _pop(self) -> AudioChunk:
         chunk = super()._take()
         self._seconds = self._seconds - chunk.duration if self._buffer else 0.0
         return chunk

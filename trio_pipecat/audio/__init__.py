@@ -3,7 +3,9 @@
 from ._align import FrameAligner as FrameAligner
 from ._chunk import AudioChunk as AudioChunk
 from ._chunk import mix as mix
+from ._lateness import Lateness as Lateness
 from ._resample import Resampler as Resampler
+from ._source import AudioSource as AudioSource
 from ._wav import WavReader as WavReader
 from ._wav import read_wav as read_wav
 from ._wav import write_wav as write_wav
@@ -11,7 +13,9 @@ from ._wav_header import strip_wav_header as strip_wav_header
 
 __all__ = [
     "AudioChunk",
+    "AudioSource",
     "FrameAligner",
+    "Lateness",
     "Resampler",
     "WavReader",
     "mix",

@@ -1,0 +1,299 @@
+"""The beat on which the user's voice goes out, in virtual time."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_pipecat._audio_sender import (
+    FRAME_SECONDS,
+    MAX_CATCH_UP,
+    PATIENCE,
+    AudioSender,
+    IdleAudio,
+    SendsAudio,
+    StreamReport,
+)
+from trio_pipecat.audio import AudioChunk, Lateness
+
+RATE = 8_000
+#: 20 ms at 8 kHz, in bytes.
+FRAME = 320
+
+
+class Line(SendsAudio):
+    """A session that notes what it is given, and when; and may be held up, or over."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[float, bytes]] = []
+        self.open = True
+        #: By the number of a frame: how long the link takes for it.
+        self.holds: dict[int, float] = {}
+
+    async def send_frame(self, chunk: AudioChunk) -> bool:
+        assert RATE == chunk.sample_rate
+        if not self.open:
+            return False
+        await trio.sleep(self.holds.get(len(self.frames), 0))
+        self.frames.append((trio.current_time(), chunk.pcm))
+        return True
+
+    @property
+    def times(self) -> list[float]:
+        """When frames went out."""
+        return [round(at, 6) for at, _ in self.frames]
+
+    @property
+    def sound(self) -> bytes:
+        """What went out, without the silence after it."""
+        return b"".join(pcm for _, pcm in self.frames).rstrip(b"\0")
+
+
+class Stage:
+    """A sender that runs, and the line it sends on."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.line = Line()
+        self.lateness = Lateness()
+        self.sender = AudioSender(self.line, RATE, self.lateness)
+        nursery.start_soon(self.sender.run)
+
+    async def stream(self, *steps: bytes | float, idle: IdleAudio = "silence") -> StreamReport:
+        """Stream bytes, and pauses of so many seconds."""
+        report = await self.sender.stream(source(*steps), idle)
+        assert report is not None
+        return report
+
+
+async def source(*steps: bytes | float) -> AsyncGenerator[bytes, None]:
+    """Yield bytes, and sleep in between."""
+    for step in steps:
+        if isinstance(step, bytes):
+            yield step
+        else:
+            await trio.sleep(step)
+
+
+@pytest.fixture
+def stage(nursery: trio.Nursery) -> Stage:
+    """Return a running sender on a virtual clock."""
+    return Stage(nursery)
+
+
+async def test_a_frame_goes_out_every_20_ms(autojump_clock: MockClock, stage: Stage) -> None:
+    """And the call returns when the last of it has sounded."""
+    report = await stage.stream(b"\1" * FRAME * 5)
+    assert [0, 0.02, 0.04, 0.06, 0.08] == stage.line.times[:5]
+    assert 0.1 == pytest.approx(trio.current_time())
+    assert (0.1, 0, 0, 0) == (
+        pytest.approx(report.seconds),
+        report.silence_seconds,
+        report.waited_seconds,
+        report.stalls,
+    )
+    assert (5, 0) == (report.lateness.count, pytest.approx(report.lateness.max, abs=1e-9))
+
+
+async def test_an_hour_does_not_drift(autojump_clock: MockClock, stage: Stage) -> None:
+    """Each of 180,000 frames is where it belongs."""
+    minute = b"\1" * FRAME * 50 * 60
+    report = await stage.stream(*[minute] * 60, idle="none")
+    assert 180_000 == len(stage.line.frames)
+    assert all(abs(at - n * FRAME_SECONDS) < 1e-6 for n, at in enumerate(stage.line.times))
+    assert 3600 == pytest.approx(report.seconds)
+    assert 0 == pytest.approx(report.lateness.max, abs=1e-6)
+
+
+async def test_silence_goes_on_between_streams(autojump_clock: MockClock, stage: Stage) -> None:
+    """On the same beat, and counts for the session alone."""
+    report = await stage.stream(b"\1" * FRAME)
+    await trio.sleep(1.01)
+    await stage.stream(b"\2" * FRAME)
+    sounds = [pcm[:1] for _, pcm in stage.line.frames]
+    assert [b"\1", *[b"\0"] * 51, b"\2"] == sounds[:53]
+    assert all(abs(at - n * FRAME_SECONDS) < 1e-6 for n, at in enumerate(stage.line.times))
+    assert 1 == report.lateness.count
+    assert 53 <= stage.lateness.count
+
+
+async def test_no_silence_where_none_is_wanted(autojump_clock: MockClock, stage: Stage) -> None:
+    """The last frame is as short as the sound."""
+    await stage.stream(b"\1" * (FRAME + 100), idle="none")
+    await trio.sleep(1)
+    assert [FRAME, 100] == [len(pcm) for _, pcm in stage.line.frames]
+    await stage.stream(b"\2" * FRAME)
+    assert 1.04 == pytest.approx(stage.line.times[2])
+
+
+async def test_silence_begins_within_the_last_frame(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """So that every frame is whole."""
+    await stage.stream(b"\1" * 100)
+    assert b"\1" * 100 + bytes(FRAME - 100) == stage.line.frames[0][1]
+
+
+async def test_a_source_that_is_hardly_late_is_waited_for(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """The beat goes on from there, and waits no second time for the same reason."""
+    frame = b"\1" * FRAME
+    steps = [frame, 0.05, frame, *[0.02, frame] * 20]
+    report = await stage.stream(*steps)
+    assert frame * 22 == stage.line.sound
+    assert [0, 0.05] == stage.line.times[:2]
+    assert (0, 0.03) == (report.silence_seconds, pytest.approx(report.waited_seconds))
+    assert 0 == pytest.approx(report.lateness.max, abs=1e-9)
+
+
+async def test_silence_is_sent_for_a_source_that_pauses(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """On the beat, once it has been waited for long enough."""
+    report = await stage.stream(b"\1" * FRAME, 0.99, b"\2" * FRAME)
+    sounds = [pcm[:1] for _, pcm in stage.line.frames]
+    first, *pause, last = stage.line.frames[: sounds.index(b"\2") + 1]
+    assert b"\1" == first[1][:1]
+    assert {bytes(FRAME)} == {pcm for _, pcm in pause}
+    assert FRAME_SECONDS + PATIENCE == pytest.approx(pause[0][0])
+    assert 1.0 == pytest.approx(last[0])
+    assert len(pause) * FRAME_SECONDS == pytest.approx(report.silence_seconds)
+    assert 0 == pytest.approx(report.lateness.max, abs=1e-9)
+
+
+async def test_without_silence_a_pause_is_a_pause(autojump_clock: MockClock, stage: Stage) -> None:
+    """And the sound goes on when there is some."""
+    report = await stage.stream(b"\1" * FRAME, 1.0, b"\2" * FRAME, idle="none")
+    assert [0, 1] == stage.line.times
+    assert (0, 0.98) == (report.silence_seconds, pytest.approx(report.waited_seconds))
+
+
+async def test_half_a_frame_waits_for_its_other_half(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """Pieces are of any size."""
+    report = await stage.stream(*[b"\1" * 70] * 32)
+    assert b"\1" * 70 * 32 == stage.line.sound
+    assert 7 == report.lateness.count
+
+
+async def test_what_was_held_up_is_caught_up(autojump_clock: MockClock, stage: Stage) -> None:
+    """Late frames go out at once, and then the beat is the old one."""
+    stage.line.holds[2] = 0.1
+    report = await stage.stream(b"\1" * FRAME * 10)
+    assert [0, 0.02, 0.14, 0.14, 0.14, 0.14, 0.14, 0.14, 0.16, 0.18] == stage.line.times[:10]
+    assert 0.1 == pytest.approx(report.lateness.max)
+    assert (0, 5) == (report.stalls, report.lateness.later_than(0.001))
+
+
+async def test_what_was_held_up_for_long_is_no_burst(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """The beat begins anew: bots can't tell the ends of turns in a burst."""
+    stage.line.holds[1] = MAX_CATCH_UP + 0.1
+    report = await stage.stream(b"\1" * FRAME * 4)
+    assert [0, 0.62, 0.62, 0.64] == stage.line.times[:4]
+    assert (1, 0.6) == (report.stalls, pytest.approx(report.stalled_seconds))
+
+
+async def test_cancelling_stops_within_a_frame(autojump_clock: MockClock, stage: Stage) -> None:
+    """Nothing of it is sent after that, and the next stream can begin."""
+    with trio.move_on_after(0.05):
+        await stage.stream(b"\1" * FRAME * 100)
+    await trio.sleep(1)
+    assert b"\1" * FRAME * 3 == stage.line.sound
+    await stage.stream(b"\2" * FRAME)
+    assert b"\2" == stage.line.sound[-1:]
+
+
+async def test_cancelling_while_the_beat_waits_for_the_source(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """It waits no more."""
+    with trio.move_on_after(0.5):
+        await stage.stream(b"\1" * FRAME, 100.0, idle="none")
+    assert 0.5 == trio.current_time()
+    await stage.stream(b"\2" * FRAME, idle="none")
+    assert [0, 0.5] == stage.line.times
+
+
+async def test_one_stream_at_a_time(
+    autojump_clock: MockClock, stage: Stage, nursery: trio.Nursery
+) -> None:
+    """Whoever comes second is told."""
+    nursery.start_soon(stage.stream, b"\1" * FRAME * 10)
+    await trio.sleep(0.01)
+    with pytest.raises(trio.BusyResourceError, match="streaming audio already"):
+        await stage.stream(b"\2" * FRAME)
+    await trio.sleep(1)
+    assert b"\1" * FRAME * 10 == stage.line.sound
+
+
+async def test_what_came_before_an_error_is_sent(autojump_clock: MockClock, stage: Stage) -> None:
+    """Then it is raised."""
+
+    async def failing() -> AsyncGenerator[bytes, None]:
+        yield b"\1" * FRAME * 3
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        await stage.sender.stream(failing(), "silence")
+    assert 0.06 == pytest.approx(trio.current_time())
+    assert b"\1" * FRAME * 3 == stage.line.sound
+
+
+async def test_an_empty_source_is_over_at_once(autojump_clock: MockClock, stage: Stage) -> None:
+    """And the silence after it begins."""
+    report = await stage.stream()
+    assert (0, 0) == (report.seconds, trio.current_time())
+    await trio.sleep(0.1)
+    assert [bytes(FRAME)] * 5 == [pcm for _, pcm in stage.line.frames[:5]]
+
+
+async def test_little_is_read_ahead(autojump_clock: MockClock, stage: Stage) -> None:
+    """A source of any length is never in memory."""
+    read = 0
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"\1" * FRAME
+
+    with trio.move_on_after(1):
+        await stage.sender.stream(endless(), "silence")
+    assert 50 <= read <= 50 + 25
+
+
+async def test_the_sources_generator_is_closed(autojump_clock: MockClock, stage: Stage) -> None:
+    """Even if it has not run out."""
+    closed = trio.Event()
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"\1" * FRAME
+        finally:
+            closed.set()
+
+    with trio.move_on_after(1):
+        await stage.sender.stream(endless(), "silence")
+    assert closed.is_set()
+
+
+async def test_a_session_that_is_over_ends_the_stream(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """Wherever it is; later ones too."""
+
+    async def hang_up() -> None:
+        await trio.sleep(0.5)
+        stage.line.open = False
+        stage.sender.finish()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang_up)
+        assert None is await stage.sender.stream(source(b"\1" * FRAME, 100.0), "silence")
+    assert 0.5 == trio.current_time()
+    assert None is await stage.sender.stream(source(b"\1" * FRAME), "silence")

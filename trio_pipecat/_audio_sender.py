@@ -1,0 +1,254 @@
+"""What the user says, on the beat of real time: one task a session, from its first stream on.
+
+The beat is counted in the shared pacer's ticks, so it does not drift. On each beat a frame goes
+out: of the stream there is, or silence between streams. A stream is filled by the task that called
+`Session.stream_audio`, which reads the source a little ahead, and emptied here.
+
+Three things can be too slow, and each is treated in its own way:
+
+* this process, or the link: a frame is late and is sent all the same, so the next ones catch up;
+  what is later than `MAX_CATCH_UP` is not caught up in a burst, the beat begins anew;
+* a source that is hardly too slow, as microphones are: the beat waits for it, up to `PATIENCE`, and
+  goes on from there, so that in the end it is as late as the source is at its worst;
+* a source that pauses: silence is sent meanwhile, if there is to be any.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final, Literal, TypeAlias, final
+
+import attrs
+import trio
+
+from ._pacer import TICKS_PER_SECOND, next_tick, seconds_since, shared_pacer
+from .audio import AudioChunk
+from .audio._lateness import Lateness
+from .audio._pcm import SAMPLE_WIDTH
+
+#: What is sent while there is nothing to say.
+IdleAudio: TypeAlias = Literal["silence", "none"]
+
+#: The length of a frame. Pipecat's bots take any; 20 ms is what telephones use.
+FRAME_SECONDS: Final = 0.02
+_TICKS: Final = round(FRAME_SECONDS * TICKS_PER_SECOND)
+#: How late, in seconds, a frame may be for the next ones to catch up.
+MAX_CATCH_UP: Final = 0.5
+#: How long the beat waits for a source before there is silence instead, in seconds.
+PATIENCE: Final = 0.06
+#: So much is read ahead of the beat, in seconds.
+READ_AHEAD: Final = 0.4
+
+
+@attrs.define(kw_only=True)
+class StreamReport:
+    """What became of a stream: times are in seconds, of sound."""
+
+    #: What the source gave, as it was sent.
+    seconds: float = 0.0
+    #: Silence that was sent within the stream, because the source had nothing.
+    silence_seconds: float = 0.0
+    #: How long the beat has waited for the source.
+    waited_seconds: float = 0.0
+    #: How often, and how long in all, the beat began anew because this process or the link was
+    #: held up for longer than can be caught up.
+    stalls: int = 0
+    stalled_seconds: float = 0.0
+    #: How late the frames were handed over to the link.
+    lateness: Lateness = attrs.field(factory=Lateness)
+
+
+@final
+class _Outgoing:
+    """One stream on its way: filled at one end, emptied at the other."""
+
+    def __init__(self, rate: int, idle: IdleAudio) -> None:
+        self.idle: IdleAudio = idle
+        self.report = StreamReport()
+        #: Cancelled when the session ends.
+        self.scope = trio.CancelScope()
+        #: Set when the last of it has sounded.
+        self.over = trio.Event()
+        self.source_ended = False
+        #: The source has nothing, and the beat does not wait for it any more.
+        self.pausing = False
+        self._rate = rate
+        self._frame = round(rate * FRAME_SECONDS) * SAMPLE_WIDTH
+        self._ahead = round(rate * READ_AHEAD) * SAMPLE_WIDTH
+        self._pcm = bytearray()
+        self._taken = 0
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._wanted = trio.lowlevel.ParkingLot()
+
+    async def put(self, pcm: bytes) -> None:
+        """Add sound; wait if there is enough for now. Cancelling: it is added whole."""
+        self._pcm += pcm
+        self._arrived.unpark_all()
+        if len(self._pcm) > self._ahead:
+            await self._wanted.park()
+
+    async def send_rest(self) -> None:
+        """Nothing more will be put: wait until the last of it has sounded."""
+        self._end_source()
+        await self.over.wait()
+
+    def drop(self) -> None:
+        """Forget what was not sent."""
+        self._pcm.clear()
+        self._end_source()
+
+    def _end_source(self) -> None:
+        self.source_ended = True
+        self._arrived.unpark_all()
+
+    @property
+    def has_frame(self) -> bool:
+        """Is there something to send: a frame, or the last piece of one?"""
+        return len(self._pcm) >= (1 if self.source_ended else self._frame)
+
+    async def wait_for_frame(self) -> None:
+        """Wait until there is something to send, or the source has ended."""
+        while not (self.has_frame or self.source_ended):
+            await self._arrived.park()
+
+    def take(self) -> bytes:
+        """Take a frame. The last is short; if silence follows, that begins in the same frame."""
+        pcm = bytes(self._pcm[: self._frame])
+        del self._pcm[: self._frame]
+        if len(self._pcm) <= self._ahead // 2:  # not at every frame: that would cost a switch each
+            self._wanted.unpark_all()
+        self._taken += len(pcm)
+        self.report.seconds = self._taken / SAMPLE_WIDTH / self._rate
+        return pcm if self.idle == "none" else pcm.ljust(self._frame, b"\0")
+
+
+class SendsAudio:
+    """What the sender asks of its session."""
+
+    async def send_frame(self, chunk: AudioChunk) -> bool:
+        """Send a frame. False: the session takes no more."""
+        raise NotImplementedError
+
+
+@final
+class AudioSender:
+    """Sends one session's streams, and silence between them. `run` is its task."""
+
+    def __init__(self, session: SendsAudio, rate: int, lateness: Lateness) -> None:
+        self.rate = rate
+        self._lateness = lateness
+        self._session = session
+        self._stream: _Outgoing | None = None
+        self._idle: IdleAudio = "none"
+        self._work = trio.Event()
+        self._silence = AudioChunk.silence(FRAME_SECONDS, rate)
+        self._over = False
+
+    async def stream(
+        self, pieces: AsyncGenerator[bytes, None], idle: IdleAudio
+    ) -> StreamReport | None:
+        """Send what `pieces` yields: mono PCM of our rate, in pieces of a few frames at most.
+
+        Returns when the last of it has sounded; None: the session was over before that. What was
+        yielded before an error is sent before that is raised. When it is cancelled, what was not
+        sent yet is not.
+
+        Raises:
+            trio.BusyResourceError: another stream is being sent.
+        """
+        if self._stream is not None:
+            raise trio.BusyResourceError("this session is streaming audio already")
+        self._stream = stream = _Outgoing(self.rate, idle)
+        self._idle = idle
+        self._work.set()
+        if self._over:
+            stream.scope.cancel()
+        try:
+            with stream.scope:
+                try:
+                    async with aclosing(pieces):
+                        async for pcm in pieces:
+                            await stream.put(pcm)
+                except Exception:
+                    await stream.send_rest()
+                    raise
+                await stream.send_rest()
+        finally:
+            stream.drop()
+            if self._stream is stream:
+                self._stream = None
+        return stream.report if stream.over.is_set() else None
+
+    def finish(self) -> None:
+        """The session is over: whoever streams is to stop."""
+        self._over = True
+        if self._stream is not None:
+            self._stream.scope.cancel()
+
+    async def run(self) -> None:
+        """Send until the session takes no more."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            if not await self._keep_the_beat():
+                return
+
+    async def _keep_the_beat(self) -> bool:
+        """Send while there is something to send. False: the session takes no more."""
+        pacer, tick = shared_pacer(), next_tick()
+        while self._stream is not None or self._idle == "silence":
+            await pacer.sleep_until(tick)
+            stream = self._stream
+            if stream is not None:
+                tick += await self._wait_for_source(stream, tick)
+                if stream.source_ended and not stream.has_frame:
+                    self._end(stream)
+            # It may have been given up while the beat waited for its source.
+            stream = self._stream
+            chunk = self._next(stream)
+            if chunk is not None:
+                if not await self._session.send_frame(chunk):
+                    return False
+                tick = self._count(tick, stream)
+            tick += _TICKS
+        return True
+
+    async def _wait_for_source(self, stream: _Outgoing, tick: int) -> int:
+        """Wait for a source that is hardly too slow; return how many ticks the beat has waited."""
+        if stream.has_frame or stream.source_ended:
+            stream.pausing = False
+            return 0
+        if stream.pausing:
+            return 0
+        with trio.move_on_after(PATIENCE if stream.idle == "silence" else float("inf")) as patience:
+            await stream.wait_for_frame()
+        stream.pausing = patience.cancelled_caught
+        waited = max(next_tick() - tick, 0)
+        stream.report.waited_seconds += waited / TICKS_PER_SECOND
+        return waited
+
+    def _next(self, stream: _Outgoing | None) -> AudioChunk | None:
+        if stream is not None and stream.has_frame:
+            return AudioChunk(stream.take(), self.rate)
+        if self._idle == "none":
+            return None
+        if stream is not None:
+            stream.report.silence_seconds += FRAME_SECONDS
+        return self._silence
+
+    def _count(self, tick: int, stream: _Outgoing | None) -> int:
+        """Note how late a frame of `tick` was; return the tick from which the beat goes on."""
+        late = seconds_since(tick)
+        self._lateness.add(late)
+        if stream is not None:
+            stream.report.lateness.add(late)
+        if late <= MAX_CATCH_UP:
+            return tick
+        if stream is not None:
+            stream.report.stalls += 1
+            stream.report.stalled_seconds += late
+        return next_tick() - _TICKS
+
+    def _end(self, stream: _Outgoing) -> None:
+        stream.over.set()
+        if self._stream is stream:  # it may be the next one's turn already
+            self._stream = None

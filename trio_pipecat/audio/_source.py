@@ -1,0 +1,187 @@
+"""What can be streamed as the user's voice, made into one thing: short pieces of mono PCM."""
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias, cast, final
+
+import trio
+
+from ._align import FrameAligner
+from ._chunk import AudioChunk, check_format
+from ._pcm import SAMPLE_WIDTH, mix_down, pcm_of, samples_of
+from ._resample import Engine, Resampler
+from ._wav import WavReader
+from ._wav_header import strip_wav_header
+
+#: Something that sounds: a WAV file by its path, sound, or many pieces of sound. Bytes are PCM.
+AudioSource: TypeAlias = (
+    "str | os.PathLike[str] | AudioChunk | bytes | bytearray | memoryview"
+    " | Iterable[AudioChunk | bytes] | AsyncIterable[AudioChunk | bytes]"
+)
+
+#: Conversion is done in pieces of so many seconds, so that nobody else has to wait for long.
+_PIECE_SECONDS: Final = 0.2
+#: So much of a file is read at once, in a thread.
+_BLOCK_SECONDS: Final = 4
+_END: Final = object()
+_NO_RATE: Final = "bytes are sound only with a sample_rate: give it, or AudioChunks"
+
+
+def read_source(
+    source: AudioSource, *, to_rate: int, sample_rate: int | None = None, num_channels: int = 1
+) -> AsyncGenerator[bytes, None]:
+    """Return the sound of `source` as mono PCM of `to_rate`, in pieces of about 0.2 s at most.
+
+    Close it, and the file or the async generator behind it is closed.
+
+    Args:
+        source: a path is that of a WAV file. An iterable is read ahead by a little; one that is no
+            sequence may block, it is iterated over in a thread.
+        to_rate: in Hz.
+        sample_rate: of bytes; chunks and files know theirs.
+        num_channels: of bytes.
+
+    Raises:
+        TypeError, ValueError: `source` can't be sound. At once; of what it holds, when it comes.
+        WavError: a file is no WAV file, or none that can be read. When it is read.
+        OSError: it can't be read.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        source = [bytes(source)]
+        if sample_rate is None:
+            raise ValueError(_NO_RATE)
+    elif not isinstance(source, str | os.PathLike | AudioChunk | Iterable | AsyncIterable):
+        raise TypeError(
+            "what is streamed is a path, sound, or an iterable of sound, "
+            f"not {type(source).__name__}"
+        )
+    if sample_rate is not None:
+        check_format(b"", sample_rate, num_channels)
+        Resampler(sample_rate, to_rate)
+    # What is made as it is sent can't wait for a tenth of a second of soxr's.
+    is_live = not isinstance(source, str | os.PathLike | AudioChunk | Sequence)
+    engine: Engine = "python" if is_live else "auto"
+    return _convert(source, _Conversion(to_rate, sample_rate, num_channels, engine))
+
+
+async def _convert(source: Any, conversion: "_Conversion") -> AsyncGenerator[bytes, None]:
+    async with aclosing(_chunks(source)) as items:
+        async for item in items:
+            for pcm in conversion.feed(item):
+                yield pcm
+    for pcm in conversion.flush():
+        yield pcm
+
+
+def _chunks(source: Any) -> AsyncGenerator[object, None]:
+    if isinstance(source, AudioChunk):
+        return _of_sequence([source])
+    if isinstance(source, str | os.PathLike):
+        return _of_file(cast("str | os.PathLike[str]", source))
+    if isinstance(source, AsyncIterable):
+        return _of_async(source)
+    if isinstance(source, Sequence):
+        return _of_sequence(source)
+    return _of_iterator(iter(source))
+
+
+async def _of_sequence(chunks: Sequence[object]) -> AsyncGenerator[object, None]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def _of_async(chunks: AsyncIterable[object]) -> AsyncGenerator[object, None]:
+    iterator = aiter(chunks)
+    try:
+        async for chunk in iterator:
+            yield chunk
+    finally:
+        # Only what has nothing but this loop to live for; a microphone goes on.
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+
+
+async def _of_file(path: "str | os.PathLike[str]") -> AsyncGenerator[object, None]:
+    reader = await trio.to_thread.run_sync(WavReader, path)
+    try:
+        frames = _BLOCK_SECONDS * reader.sample_rate
+        while (block := await trio.to_thread.run_sync(reader.read, frames)).pcm:
+            yield block
+    finally:
+        reader.close()
+
+
+async def _of_iterator(chunks: Iterator[object]) -> AsyncGenerator[object, None]:
+    """Iterate in a thread: whoever makes sound in a generator may well block in it.
+
+    A thread that blocks when this is cancelled is left to itself.
+    """
+    in_thread = False
+    try:
+        while True:
+            in_thread = True
+            chunk = await trio.to_thread.run_sync(next, chunks, _END, abandon_on_cancel=True)
+            in_thread = False
+            if chunk is _END:
+                return
+            yield chunk
+    finally:
+        if isinstance(chunks, Generator) and not in_thread:
+            chunks.close()
+
+
+@final
+class _Conversion:
+    """Makes sound of any format into mono PCM of one rate."""
+
+    def __init__(
+        self, to_rate: int, sample_rate: int | None, num_channels: int, engine: Engine
+    ) -> None:
+        self._to_rate = to_rate
+        self._engine: Engine = engine
+        self._sample_rate = sample_rate
+        self._num_channels = num_channels
+        self._format: tuple[int, int] | None = None
+        self._aligner = FrameAligner(1)
+        self._resampler = Resampler(to_rate, to_rate)
+        self._items = 0
+
+    def feed(self, item: object) -> Iterator[bytes]:
+        """Yield what comes of another item of the source, piece by piece."""
+        self._items += 1
+        chunk = self._chunk(item)
+        format_ = (chunk.sample_rate, chunk.num_channels)
+        if format_ != self._format:
+            yield self._resampler.flush()
+            self._format = format_
+            self._aligner = FrameAligner(chunk.num_channels)
+            self._resampler = Resampler(chunk.sample_rate, self._to_rate, engine=self._engine)
+        pcm = self._aligner.feed(chunk.pcm)
+        step = round(_PIECE_SECONDS * chunk.sample_rate) * chunk.num_channels * SAMPLE_WIDTH
+        for start in range(0, len(pcm), step):
+            piece = pcm[start : start + step]
+            if chunk.num_channels > 1:
+                piece = pcm_of(mix_down(samples_of(piece), chunk.num_channels))
+            yield self._resampler.resample(piece)
+
+    def flush(self) -> Iterator[bytes]:
+        """Yield the rest."""
+        yield self._resampler.flush()
+
+    def _chunk(self, item: object) -> AudioChunk:
+        if isinstance(item, AudioChunk):
+            return item
+        if not isinstance(item, bytes | bytearray | memoryview):
+            raise TypeError(
+                f"a source of sound gives bytes or AudioChunks; its item {self._items} is "
+                f"of type {type(item).__name__}"
+            )
+        if self._sample_rate is None:
+            raise ValueError(_NO_RATE)
+        chunk = AudioChunk(bytes(item), self._sample_rate, self._num_channels)
+        if self._items == 1:
+            chunk = strip_wav_header(chunk)
+            # The header of a file that comes in pieces is that of the others too.
+            self._sample_rate, self._num_channels = chunk.sample_rate, chunk.num_channels
+        return chunk
