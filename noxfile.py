@@ -19,6 +19,9 @@ PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "no
 #: Leaves the tests out that need what is not ours: a real bot, other people's clients.
 OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop"]
 
+#: Programs that tests need, each in a package of its name.
+TEST_TOOLS = ["espeak-ng"]
+
 
 def group(name: str) -> list[str]:
     """Return what a dependency group of pyproject.toml asks for."""
@@ -52,8 +55,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no pipecat, with the coverage of the working tree."""
+    """Everything that needs no pipecat, with the coverage of the working tree.
+
+    A tool that is missing and can't be installed is a failure here, not a skipped test.
+    """
     session.install(".[cli]", *group("test"))
+    install_packages(session, *(tool for tool in TEST_TOOLS if not shutil.which(tool)))
+    session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *OURS_ALONE, *session.posargs)
     session.run("coverage", "combine", silent=True)

@@ -18,9 +18,9 @@ _wire _urls
 _messages _params
 _events _codec
 _protocol audio._pcm
-audio._chunk
-audio._track
-audio._stereo
+audio._chunk audio._levels
+audio._track audio._noise
+audio._stereo audio._speech
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
