@@ -19,6 +19,9 @@ PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "no
 #: Leaves the tests out that need what is not ours: a real bot, other people's clients.
 OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop"]
 
+#: Programs that tests need, each in a package of its name.
+TEST_TOOLS = ["espeak-ng"]
+
 
 def group(name: str) -> list[str]:
     """Return what a dependency group of pyproject.toml asks for."""
@@ -45,15 +48,20 @@ NOT_FOR_US = "ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy and pyright, on the package and on how users use it."""
-    session.install(".[cli,audio]", *group("types"))
+    session.install(".[cli,audio,report]", *group("types"))
     session.run("mypy")
     session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no pipecat, with the coverage of the working tree."""
-    session.install(".[cli,audio]", *group("test"))
+    """Everything that needs no pipecat, with the coverage of the working tree.
+
+    A tool that is missing and can't be installed is a failure here, not a skipped test.
+    """
+    session.install(".[cli,audio,report]", *group("test"))
+    install_packages(session, *(tool for tool in TEST_TOOLS if not shutil.which(tool)))
+    session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *OURS_ALONE, *session.posargs)
     session.run("coverage", "combine", silent=True)
@@ -63,14 +71,14 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests_on(session: nox.Session) -> None:
     """The tests of the built and installed package, on each Python that this machine has."""
-    session.install(".[cli,audio]", *group("test"))
+    session.install(".[cli,audio,report]", *group("test"))
     session.run("pytest", *OURS_ALONE, *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """The tests that talk to a real pipecat bot, which lives in an environment of its own."""
-    session.install(".[cli,audio]", *group("test"))
+    session.install(".[cli,audio,report]", *group("test"))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.run("pytest", "tests/e2e", *session.posargs)
 

@@ -20,8 +20,8 @@ _events _codec
 _protocol audio._pcm
 audio._align audio._polyphase audio._encodings
 audio._resample
-audio._chunk
-audio._wav_header
+audio._chunk audio._levels audio._noise
+audio._wav_header audio._speech
 audio._wav
 audio._track
 audio._stereo audio._lateness

@@ -1,4 +1,4 @@
-"""Sound: PCM values and streams of them."""
+"""Sound: PCM values and streams of them, speech in them, microphones and speakers."""
 
 from ._align import FrameAligner as FrameAligner
 from ._chunk import AudioChunk as AudioChunk
@@ -6,6 +6,11 @@ from ._chunk import mix as mix
 from ._lateness import Lateness as Lateness
 from ._resample import Resampler as Resampler
 from ._source import AudioSource as AudioSource
+from ._speech import SpeechBound as SpeechBound
+from ._speech import SpeechDetector as SpeechDetector
+from ._speech import SpeechEnded as SpeechEnded
+from ._speech import SpeechStarted as SpeechStarted
+from ._speech import find_speech as find_speech
 from ._wav import WavReader as WavReader
 from ._wav import read_wav as read_wav
 from ._wav import write_wav as write_wav
@@ -17,7 +22,12 @@ __all__ = [
     "FrameAligner",
     "Lateness",
     "Resampler",
+    "SpeechBound",
+    "SpeechDetector",
+    "SpeechEnded",
+    "SpeechStarted",
     "WavReader",
+    "find_speech",
     "mix",
     "read_wav",
     "strip_wav_header",

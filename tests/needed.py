@@ -1,4 +1,4 @@
-"""What the tests of this folder need of the machine, and what to type where it is missing."""
+"""What tests need of the machine, and what to type where it is missing."""
 
 import os
 import shutil
