@@ -22,7 +22,11 @@ audio._align audio._polyphase
 audio._resample
 audio._chunk
 audio._track
-audio._stereo
+audio._stereo audio._devices
+audio._portaudio
+audio._line audio._playlist
+audio._speaker
+audio._microphone
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
@@ -135,6 +139,7 @@ def test_the_core_does_not_know_trio(name: str) -> None:
         ("certifi", {"_tls"}),
         ("soxr", {"audio._resample"}),
         ("numpy", {"audio._resample"}),
+        ("sounddevice", {"audio._portaudio"}),
         (
             "rich",
             {
