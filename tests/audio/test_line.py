@@ -34,6 +34,11 @@ async def test_a_line_is_opened_and_closed(sounddevice) -> None:
     await line.aclose()
 
 
+async def test_before_it_is_open() -> None:
+    """It is not known which device that will be."""
+    assert "speaker: opening, 16000 Hz, 1 channel(s)" == str(Line("speaker", None, 16_000, 1))
+
+
 async def test_it_says_what_it_came_to(sounddevice) -> None:
     """The device's rate, where that is not what was asked for."""
     sounddevice.rates, sounddevice.channels = [48_000], [2]

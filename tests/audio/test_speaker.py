@@ -7,9 +7,11 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from trio_pipecat import AudioChunk, DeviceError, open_speaker
+from trio_pipecat import AudioChunk, BotInterrupted, DeviceError, open_session, open_speaker
+from trio_pipecat._streams import AudioStream, StreamOwner
 from trio_pipecat.audio._line import SILENT_SECONDS
 from trio_pipecat.audio._resample import Resampler
+from trio_pipecat.testing import SimulatedBot
 
 #: What the device takes at once, in these tests: 20 ms of 1000 Hz.
 BLOCK = 20
@@ -276,31 +278,21 @@ async def test_until_when_it_sounds(sounddevice, mock_clock) -> None:
 # -- following a session -----------------------------------------------------------------
 
 
-class Audio:
-    """Sound as a session has it."""
-
-    def __init__(self):
-        self.on_flush = []
-        self.put, self._taken = trio.open_memory_channel(math.inf)
-
-    def __aiter__(self):
-        return self._taken
-
-    def flush(self):
-        for told in [*self.on_flush]:
-            told()
+def session_audio():
+    """Return sound as a session has it."""
+    return AudioStream(StreamOwner(), "audio", 10.0)
 
 
 async def test_following_a_stream(sounddevice) -> None:
     """It is played as it comes, until it is over and has sounded."""
     async with opened() as speaker:
-        audio = Audio()
+        audio = session_audio()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(speaker.follow, audio)
-            audio.put.send_nowait(sound(BLOCK, value=1))
-            await wait_all_tasks_blocked()
-            audio.put.send_nowait(sound(BLOCK, value=2))
-            audio.put.close()
+            for value in (1, 2):
+                await wait_all_tasks_blocked()
+                audio._feed(sound(BLOCK, value=value))
+            audio._finish()
             await wait_all_tasks_blocked()
             heard = [sounddevice.stream.sound(BLOCK, delay=0) for _ in range(2)]
         assert [sound(BLOCK, value=1).pcm, sound(BLOCK, value=2).pcm] == heard
@@ -310,21 +302,37 @@ async def test_following_a_stream(sounddevice) -> None:
 async def test_a_stream_that_is_flushed(sounddevice) -> None:
     """Flushes the speaker in the same moment, with the chunk that waited to be queued."""
     async with opened() as speaker:
-        audio = Audio()
+        audio = session_audio()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(speaker.follow, audio)
-            audio.put.send_nowait(sound(130))
-            audio.put.send_nowait(sound(50))
             await wait_all_tasks_blocked()
-            audio.flush()
+            for frames in (130, 50, 40):
+                audio._feed(sound(frames))
+            await wait_all_tasks_blocked()
+            assert pytest.approx(0.040) == audio.flush()
             assert bytes(2 * BLOCK) == sounddevice.stream.sound(BLOCK)
             await wait_all_tasks_blocked()
             assert 0 == speaker.queued_seconds
-            audio.put.send_nowait(sound(BLOCK, value=9))
+            audio._feed(sound(BLOCK, value=9))
             await wait_all_tasks_blocked()
             assert sound(BLOCK, value=9).pcm == sounddevice.stream.sound(BLOCK)
             nursery.cancel_scope.cancel()
         assert [] == audio.on_flush
+
+
+async def test_flushed_by_a_session(sounddevice) -> None:
+    """When its bot is interrupted."""
+    bot = SimulatedBot(greeting="A sentence that nobody will hear the end of, for it is too long.")
+    async with open_speaker() as speaker, open_session(transport=bot.connect) as session:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speaker.follow, session.audio)
+            with session.subscribe(BotInterrupted) as interrupted:
+                while not speaker.queued_seconds:
+                    await trio.sleep(0.01)
+                await session.interrupt()
+                await interrupted.receive()
+            assert 0 == speaker.queued_seconds
+            nursery.cancel_scope.cancel()
 
 
 # -- when it ends ------------------------------------------------------------------------
@@ -339,12 +347,13 @@ async def test_an_unplugged_speaker(sounddevice) -> None:
             with pytest.raises(DeviceError, match="speaker 'Loud Speaker': it has stopped"):
                 await step(*arguments)
 
-        audio = Audio()
-        audio.put.send_nowait(sound(1))
+        audio = session_audio()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(told, speaker.play, sound(1))
             nursery.start_soon(told, speaker.drain)
             nursery.start_soon(told, speaker.follow, audio)
+            await wait_all_tasks_blocked()
+            audio._feed(sound(1))
             await wait_all_tasks_blocked()
             await trio.to_thread.run_sync(sounddevice.stream.unplug)
         assert [] == audio.on_flush

@@ -74,7 +74,8 @@ class Line:
         return size / self.frame_size / self.sample_rate
 
     def __str__(self) -> str:
-        state = "closed" if self.closed else "ended" if self._ended else "open"
+        state = "opening" if self.device is None else "ended" if self._ended else "open"
+        state = "closed" if self.closed else state
         return f"{self.name}: {state}, {self.sample_rate} Hz, {self.num_channels} channel(s)"
 
     def check(self) -> None:

@@ -95,7 +95,8 @@ class Speaker:
 
         Waits while more than `buffer_seconds` are queued, then queues all of the chunk. Cancelling
         loses the chunk, all of it, and nothing else. If the speaker is flushed meanwhile, the chunk
-        is forgotten too.
+        is forgotten too. Where the rate is converted, the last milliseconds come with the next
+        chunk, or with `drain`.
 
         Raises:
             DeviceError: the device has stopped.
