@@ -1,5 +1,6 @@
 """What is run on this project, and how: ``nox`` does it all, ``nox -l`` lists it."""
 
+import ctypes.util
 import os
 import shutil
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10"
-nox.options.sessions = ["lint", "types", "tests", "e2e", "interop"]
+nox.options.sessions = ["lint", "types", "tests", "e2e", "interop", "devices"]
 nox.options.error_on_external_run = True
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
@@ -16,8 +17,8 @@ nox.options.default_venv_backend = "venv"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "noxfile.py"]
-#: Leaves the tests out that need what is not ours: a real bot, other people's clients.
-OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop"]
+#: Leaves the tests out that need what is not ours: a real bot, other clients, a sound server.
+OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop", "--ignore=tests/devices"]
 
 #: Programs that tests need, each in a package of its name.
 TEST_TOOLS = ["espeak-ng"]
@@ -94,6 +95,21 @@ def interop(session: nox.Session) -> None:
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session
+def devices(session: nox.Session) -> None:
+    """Microphones and speakers, on a sound server of the tests' own, in real time."""
+    session.install(".[cli,audio]", *group("test"))
+    tools = {"pulseaudio": "pulseaudio", "pactl": "pulseaudio-utils"}
+    missing = [package for tool, package in tools.items() if not shutil.which(tool)]
+    if not ctypes.util.find_library("portaudio"):
+        missing.append("libportaudio2")
+    if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
+        missing.append("libasound2-plugins")
+    install_packages(session, *missing)
+    session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
+    session.run("pytest", "tests/devices", *session.posargs)
 
 
 @nox.session

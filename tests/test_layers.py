@@ -20,12 +20,16 @@ _events _codec
 _protocol audio._pcm
 audio._align audio._polyphase audio._encodings
 audio._resample
-audio._chunk audio._levels audio._noise
-audio._wav_header audio._speech
-audio._wav
+audio._chunk audio._levels
+audio._wav_header audio._noise
+audio._wav audio._speech
 audio._track
-audio._stereo audio._lateness
+audio._stereo audio._lateness audio._devices
 audio._source
+audio._portaudio
+audio._line audio._playlist
+audio._speaker
+audio._microphone
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
@@ -140,6 +144,7 @@ def test_the_core_does_not_know_trio(name: str) -> None:
         ("certifi", {"_tls"}),
         ("soxr", {"audio._resample"}),
         ("numpy", {"audio._resample"}),
+        ("sounddevice", {"audio._portaudio"}),
         (
             "rich",
             {

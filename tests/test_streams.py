@@ -681,6 +681,24 @@ async def test_interruption_flushes_audio():
     del reader
 
 
+async def test_flushing_is_told():
+    """Everyone is told in the same moment, once each, and nobody who has left; nothing is there."""
+    stream = audio()
+    reader = aiter(stream)
+    told = []
+
+    def once():
+        told.append(("once", stream.unread))
+        stream.on_flush.remove(once)
+
+    stream.on_flush += [once, lambda: told.append(("always", stream.unread))]
+    stream._feed(sound(1))
+    stream.flush()
+    stream.flush()
+    assert [("once", 0), ("always", 0), ("always", 0)] == told
+    del reader
+
+
 async def test_rounding_does_not_add_up():
     """An empty stream has no seconds at all, however odd the chunks were."""
     stream = audio(max_seconds=math.inf)

@@ -142,6 +142,12 @@ from ._streams import EventStream as EventStream
 from ._streams import StreamReader as StreamReader
 from ._version import __version__ as __version__
 from .audio import AudioChunk as AudioChunk
+from .audio import AudioDevice as AudioDevice
+from .audio import Microphone as Microphone
+from .audio import Speaker as Speaker
+from .audio import list_devices as list_devices
+from .audio import open_microphone as open_microphone
+from .audio import open_speaker as open_speaker
 
 __all__ = [
     "RTVI_VERSION",
@@ -150,6 +156,7 @@ __all__ = [
     "AppendToContext",
     "AppendToContextResult",
     "AudioChunk",
+    "AudioDevice",
     "AudioStarted",
     "AudioStream",
     "BotAudioLevel",
@@ -213,6 +220,7 @@ __all__ = [
     "MalformedMessage",
     "MessageTooLargeError",
     "Metrics",
+    "Microphone",
     "PipecatClient",
     "PipecatError",
     "ProtocolError",
@@ -236,6 +244,7 @@ __all__ = [
     "SessionKeywords",
     "Side",
     "SlowReaderError",
+    "Speaker",
     "SpokenProgress",
     "StartBotError",
     "StartedBot",
@@ -276,7 +285,10 @@ __all__ = [
     "VadUserStoppedSpeaking",
     "WavError",
     "__version__",
+    "list_devices",
+    "open_microphone",
     "open_session",
+    "open_speaker",
     "start_bot",
 ]
 

@@ -14,6 +14,7 @@ what nobody reads is not kept, or not counted against anybody.
 import inspect
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, final
@@ -335,6 +336,9 @@ class AudioStream(Stream[AudioChunk]):
         #: still sound when the bot was interrupted, if it was played as it was read, and what came
         #: of the same utterance afterwards.
         self.stale_seconds = 0.0
+        #: Called at once when the stream is flushed: whoever has read some of it and not used it
+        #: yet forgets that too. They must not raise.
+        self.on_flush: list[Callable[[], object]] = []
         self._seconds = 0.0
         self._sounds_until = 0.0
         self._is_stale = False
@@ -357,10 +361,12 @@ class AudioStream(Stream[AudioChunk]):
             self.dropped_seconds += self._pop().duration
 
     def flush(self) -> float:
-        """Forget what is unread; return how many seconds that was."""
+        """Forget what is unread, and tell `on_flush`; return how many seconds that was."""
         flushed = self._seconds
         self.flushed_seconds += flushed
         self._clear()
+        for told in [*self.on_flush]:
+            told()
         return flushed
 
     def _interrupt(self, *, is_speaking: bool) -> None:

@@ -170,6 +170,23 @@ async def bots() -> None:
     await other.receive()
 
 
+async def devices(session: tp.Session) -> None:
+    assert_type(tp.list_devices(), list[tp.AudioDevice])
+    async with (
+        tp.open_speaker() as speaker,
+        tp.open_microphone("desk", half_duplex_with=speaker) as microphone,
+    ):
+        assert_type(speaker, tp.Speaker)
+        assert_type(microphone, tp.Microphone)
+        async for chunk in microphone:
+            assert_type(chunk, tp.AudioChunk)
+            await speaker.play(chunk)
+        await speaker.follow(session.audio)
+        await speaker.follow(microphone)  # type: ignore[arg-type]
+        assert_type(speaker.flush(), float)
+    session.audio.on_flush.append(speaker.flush)
+
+
 async def kits(maker: TransportMaker) -> None:
     async def client(served: ServedBot[SimulatedBot]) -> None: ...
 
