@@ -9,12 +9,19 @@ import pytest
 
 import trio_pipecat
 import trio_pipecat.audio
+import trio_pipecat.reports
 import trio_pipecat.testing
 import trio_pipecat.transports
 from trio_pipecat._events import SESSION_EVENTS
 from trio_pipecat._messages import COMMAND_TYPES, EVENT_TYPES
 
-FACES = [trio_pipecat, trio_pipecat.audio, trio_pipecat.testing, trio_pipecat.transports]
+FACES = [
+    trio_pipecat,
+    trio_pipecat.audio,
+    trio_pipecat.reports,
+    trio_pipecat.testing,
+    trio_pipecat.transports,
+]
 
 #: The contract: names that documentation, users and later parts rely on.
 CONTRACT = {

@@ -46,6 +46,9 @@ _driver
 _session
 _client
 __init__
+reports._latencies reports._hearing
+reports._turns
+reports
 testing._voice testing._bot_protocol testing._http_server testing._network
 testing._personality testing._utterance
 testing._conversation

@@ -103,7 +103,9 @@ class Microphone:
         chunk = AudioChunk(pcm, rate, channels).with_channels(self.num_channels)
         if rate != self.sample_rate:
             if self._resampler is None:
-                self._resampler = Resampler(rate, self.sample_rate, self.num_channels)
+                self._resampler = Resampler(
+                    rate, self.sample_rate, self.num_channels, engine="python"
+                )
             chunk = AudioChunk(
                 self._resampler.resample(chunk.pcm), self.sample_rate, self.num_channels
             )

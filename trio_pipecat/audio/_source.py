@@ -16,8 +16,14 @@ from ._wav_header import strip_wav_header
 
 #: Something that sounds: a WAV file by its path, sound, or many pieces of sound. Bytes are PCM.
 AudioSource: TypeAlias = (
-    "str | os.PathLike[str] | AudioChunk | bytes | bytearray | memoryview"
-    " | Iterable[AudioChunk | bytes] | AsyncIterable[AudioChunk | bytes]"
+    str
+    | os.PathLike[str]
+    | AudioChunk
+    | bytes
+    | bytearray
+    | memoryview
+    | Iterable[AudioChunk | bytes]
+    | AsyncIterable[AudioChunk | bytes]
 )
 
 #: Conversion is done in pieces of so many seconds, so that nobody else has to wait for long.

@@ -170,7 +170,9 @@ class Speaker:
         if chunk.sample_rate == self.sample_rate:
             return before + pcm
         if self._resampler is None:
-            self._resampler = Resampler(chunk.sample_rate, self.sample_rate, self.num_channels)
+            self._resampler = Resampler(
+                chunk.sample_rate, self.sample_rate, self.num_channels, engine="python"
+            )
         return before + self._resampler.resample(pcm)
 
     def _rest(self) -> bytes:

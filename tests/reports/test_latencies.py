@@ -1,0 +1,100 @@
+"""Percentiles of times."""
+
+import math
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trio_pipecat import UnsupportedFeatureError
+from trio_pipecat.reports import Latencies
+
+TIMES = st.lists(st.floats(0, 3_000), min_size=1, max_size=50)
+
+
+def latencies(*times: float) -> Latencies:
+    """Return a distribution of these."""
+    made = Latencies()
+    for seconds in times:
+        made.add(seconds)
+    return made
+
+
+@settings(max_examples=50)
+@given(TIMES, st.floats(0.1, 100))
+def test_a_percentile_is_exact_to_a_thousandth(times: list[float], percent: float) -> None:
+    """Of the value, or a microsecond."""
+    rank = max(math.ceil(round(percent / 100 * len(times), 6)), 1)
+    exact = sorted(times)[rank - 1]
+    near = sorted(times)[max(rank - 2, 0)]  # the library rounds the rank
+    found = latencies(*times).percentile(percent)
+    within = lambda value: pytest.approx(value, rel=1.1e-3, abs=1.1e-6)  # noqa: E731
+    assert found in (within(exact), within(near), within(sorted(times)[min(rank, len(times) - 1)]))
+
+
+@settings(max_examples=20)
+@given(TIMES, TIMES)
+def test_merged_is_as_if_told_both(one: list[float], other: list[float]) -> None:
+    """Whichever way they come together."""
+    merged, both = latencies(*one), latencies(*one, *other)
+    merged.merge(latencies(*other))
+    for percent in (0, 50, 95, 100):
+        assert both.percentile(percent) == merged.percentile(percent)
+    assert len(one) + len(other) == len(merged)
+
+
+def test_it_goes_over_a_wire() -> None:
+    """As text."""
+    sent = latencies(0.1, 0.2, 1.5)
+    got = Latencies.decode(sent.encode())
+    assert (3, sent.percentile(50), sent.max) == (len(got), got.percentile(50), got.max)
+
+
+@pytest.mark.parametrize("text", ["", "HISTFAAAA", "garbage", "ä"])
+def test_what_is_no_histogram_is_refused(text: str) -> None:
+    """As a ValueError."""
+    with pytest.raises(ValueError, match="not an encoded histogram"):
+        Latencies.decode(text)
+
+
+def test_extremes_are_kept_in_bounds() -> None:
+    """A bot that spoke over the user has not answered before they spoke."""
+    both = latencies(-1, 10_000)
+    assert (0, pytest.approx(3_600, rel=1e-3)) == (both.min, both.max)
+
+
+def test_the_mean() -> None:
+    """Of all."""
+    assert 0.2 == pytest.approx(latencies(0.1, 0.3).mean, rel=1e-3)
+
+
+@pytest.mark.parametrize("what", ["min", "max", "mean"])
+def test_of_none_there_is_nothing_to_say(what: str) -> None:
+    """But how many they are."""
+    none = Latencies()
+    assert (0, "<Latencies: none>") == (len(none), repr(none))
+    with pytest.raises(ValueError, match="no times yet"):
+        getattr(none, what)
+    with pytest.raises(ValueError, match="no times yet"):
+        none.percentile(50)
+
+
+@pytest.mark.parametrize("percent", [-1, 101, math.nan])
+def test_a_percentile_is_from_0_to_100(percent: float) -> None:
+    """Or it is none."""
+    with pytest.raises(ValueError, match="from 0 to 100"):
+        latencies(1).percentile(percent)
+
+
+def test_repr_tells_two_of_them() -> None:
+    """In milliseconds."""
+    assert "<Latencies: 2, p50 100 ms, p95 800 ms>" == repr(latencies(0.1, 0.8))
+
+
+def test_without_the_extra_there_is_a_line_to_type(monkeypatch: Any) -> None:
+    """Not an ImportError."""
+    monkeypatch.setitem(sys.modules, "hdrh.histogram", None)
+    with pytest.raises(UnsupportedFeatureError, match=r'pip install "trio-pipecat\[report\]"'):
+        Latencies()
