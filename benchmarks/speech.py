@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import trio_pipecat
 from trio_pipecat.audio import AudioChunk, SpeechDetector
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "audio")]

@@ -42,7 +42,11 @@ SAID = (
 BABBLE = (
     ("en-us+m1", 170, "Every morning the boats come in and the market opens before the sun is up."),
     ("en-gb+m3", 150, "I told him that the meeting had been moved to the large room on Tuesday."),
-    ("de+m2", 180, "Wir haben gestern lange über den neuen Plan gesprochen und nichts entschieden."),
+    (
+        "de+m2",
+        180,
+        "Wir haben gestern lange über den neuen Plan gesprochen und nichts entschieden.",
+    ),
     ("fr+m4", 160, "Les enfants jouaient dans le jardin pendant que nous préparions le repas."),
     ("en-us+f1", 190, "She was looking for a blue coat with wide sleeves and large buttons."),
     ("en-gb+f4", 165, "Nobody remembers who had written the letter or where it was sent from."),
@@ -78,9 +82,7 @@ def speak(
     with wave.open(io.BytesIO(said)) as file:
         rate, samples = file.getframerate(), samples_of(file.readframes(2**30))
     frames = len(samples) * sample_rate // rate
-    samples = convert(
-        samples, 0, rate, to_begin=0, to_frames=frames, to_rate=sample_rate
-    )
+    samples = convert(samples, 0, rate, to_begin=0, to_frames=frames, to_rate=sample_rate)
     return AudioChunk(pcm_of(_trimmed(samples, sample_rate)), sample_rate)
 
 
