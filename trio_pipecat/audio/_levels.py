@@ -99,9 +99,10 @@ class Levels:
         for channel in range(self.num_channels):
             part = samples[channel::stride].tolist()
             total = sum(part)
-            offset = total * total / len(part)
-            r0 += sum(map(mul, part, part)) - offset
-            r1 += sum(map(mul, part, part[1:])) - offset
+            mean = total / len(part)
+            # What the sums would be of samples that have no offset.
+            r0 += sum(map(mul, part, part)) - mean * total
+            r1 += sum(map(mul, part, part[1:])) - mean * (total - part[0] - part[-1] + mean)
             count += len(part)
         return Frame(begin, self.begin, samples, _dbfs(r0 + r1, count), _dbfs(r0 - r1, count))
 

@@ -17,12 +17,12 @@ LEARNING: Final = 50
 BLOCK: Final = 50
 _BLOCKS: Final = 8
 #: Of what a frame says, so much is new: to the mean, and to the level of the last 50 ms or so.
-_FOLLOW: Final = 0.03
+_FOLLOW: Final = 0.02
 _SMOOTH: Final = 0.2
 #: What varies by less than this in the first half second is noise, however loud.
 _STEADY_DB: Final = 12.0
 #: How far above its mean noise is expected: so many times what it varies by, within bounds.
-_MARGIN: Final = 3.0
+_MARGIN: Final = 3.3
 _LEAST_MARGIN: Final = 1.5
 _MOST_MARGIN: Final = 8.0
 
@@ -51,9 +51,9 @@ class Noise:
         if highest - lowest < _STEADY_DB:
             in_order, count = sorted(levels), len(levels)
             self.mean = in_order[count * 2 // 5]
-            # The louder half may be the beginning of speech; from the other it is 1.28 deviations
-            # to the lowest tenth, and a deviation is 1.25 times what is meant here.
-            self.spread = max(0.62 * (in_order[count // 2] - in_order[count // 10]), 0.5)
+            # The louder half may be the beginning of speech, so the quieter one has to say it all;
+            # and half a second is little to go by, so it may vary by twice what it seems.
+            self.spread = max(1.2 * (in_order[count // 2] - in_order[count // 10]), 0.5)
         else:
             self.mean, self.spread = lowest + 1, 1.0
 

@@ -20,8 +20,8 @@ from ._noise import BLOCK, LEARNING, Noise
 #: One frame says no more than this, in dB: a bang is not more certainly speech than a word.
 _MOST: Final = 8.0
 #: Evidence of speech that is enough; more than the other is not kept, or doubt would take long.
-_ENOUGH: Final = 12.0
-_KEPT: Final = 36.0
+_ENOUGH: Final = 16.0
+_KEPT: Final = 32.0
 #: Frames of silence after which there is no noise any more; and after which there was a pause.
 _SILENT: Final = 10
 _PAUSE: Final = 3
