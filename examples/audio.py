@@ -1,23 +1,22 @@
-"""Send a second of sound in real time, and write down what the bot is heard to say meanwhile."""
+"""Speak to a bot in real time, and write down what it is heard to say meanwhile."""
 
 import math
 import struct
 import sys
-import wave
 
 import trio
 
 from trio_pipecat import AudioChunk, Session, open_session
+from trio_pipecat.audio import write_wav
 
 RATE = 16_000
-FRAME = 0.02  # seconds
 
 
-def tone(seconds: float, hertz: float = 440) -> bytes:
+def tone(seconds: float, hertz: float = 440) -> AudioChunk:
     """Return a tone as signed 16-bit little-endian PCM."""
     step = 2 * math.pi * hertz / RATE
     samples = [round(8000 * math.sin(n * step)) for n in range(round(seconds * RATE))]
-    return struct.pack(f"<{len(samples)}h", *samples)
+    return AudioChunk(struct.pack(f"<{len(samples)}h", *samples), RATE)
 
 
 async def listen(session: Session, heard: list[AudioChunk]) -> None:
@@ -25,37 +24,22 @@ async def listen(session: Session, heard: list[AudioChunk]) -> None:
         heard.append(chunk)  # noqa: PERF401  # at once: this is cancelled in the end
 
 
-async def speak(session: Session, pcm: bytes) -> None:
-    size = int(RATE * FRAME) * 2
-    beat = trio.current_time()
-    for start in range(0, len(pcm), size):
-        await session.send_audio(pcm[start : start + size], sample_rate=RATE)
-        beat += FRAME
-        await trio.sleep_until(beat)
-
-
-def write(path: str, heard: list[AudioChunk]) -> None:
-    first = heard[0]
-    with wave.open(path, "wb") as file:
-        file.setframerate(first.sample_rate)
-        file.setnchannels(first.num_channels)
-        file.setsampwidth(2)
-        for chunk in heard:
-            # One file, one rate. The simulated bot sends your sound back as it came, at yours.
-            if chunk.sample_rate == first.sample_rate:
-                file.writeframes(chunk.pcm)
-
-
 async def main(address: str, path: str) -> None:
     heard: list[AudioChunk] = []
     async with open_session(address) as session, trio.open_nursery() as nursery:
         nursery.start_soon(listen, session, heard)
         await session.wait_ready()
-        await speak(session, tone(1))
-        await trio.sleep(0.5)
+
+        report = await session.stream_audio(tone(1))  # or the path of a WAV file, or a microphone
+        print(f"sent {report.seconds:g} s, the latest frame {report.lateness.max:.3f} s late")
+
+        await trio.sleep(0.5)  # silence goes on meanwhile, so that the bot knows you are done
         nursery.cancel_scope.cancel()
     if heard:
-        write(path, heard)
+        first = heard[0]
+        # One file, one rate.
+        pcm = b"".join(chunk.resampled(first.sample_rate).pcm for chunk in heard)
+        write_wav(path, AudioChunk(pcm, first.sample_rate, first.num_channels))
         print("written:", path)
     else:
         print("the bot made no sound, so there is no file")

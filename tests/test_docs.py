@@ -35,11 +35,13 @@ SAYS = {
     "functions": "the bot asks: get_weather {'city': 'Oslo'}",
     "hello": "bot: You said: What is the capital of Japan?",
     "many_sessions": "caller 4: client",
+    "microphone": "the call is over",
     "nurseries": "fatal: the bot failed: as you wished\nfatal: the task was told FatalBotError",
     "record_and_replay": "s of sound, and again",
     "requests": "refused: as requested\nno answer within 0.2 s",
     "send_a_file": "bot: You said: What is this?",
     "start_by_hand": "the bot speaks RTVI 2.2.0",
+    "voice_to_voice": "s, then: You said: What time is it",
     "states": "somebody is there …\nready",
 }
 

@@ -84,3 +84,14 @@ async def test_a_voice_may_be_silent(autojump_clock: MockClock) -> None:
         async for chunk in session.audio:
             assert not any(chunk.pcm)
             break
+
+
+async def test_it_understands_what_it_is_told_to_hear(autojump_clock: MockClock) -> None:
+    """Whatever was said: it answers when the user's voice has stopped."""
+    async with tp.open_session("sim:?greeting=&hear=Good%20day") as session:
+        await session.wait_ready()
+        with session.subscribe(tp.UserInput) as heard:
+            await session.stream_audio(tp.AudioChunk(b"\0\x20" * 16_000, 16_000))
+            output = await session.wait_event(tp.BotOutput)
+            texts = [heard.receive_nowait().text for _ in range(heard.unread)]
+    assert ("Good day", "You said: Good day") == (texts[-1], output.text)

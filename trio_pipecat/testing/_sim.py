@@ -90,6 +90,11 @@ def _if(make: Callable[[], Behaviour]) -> Callable[[SimulatedBot, Any], None]:
     return apply
 
 
+def _hear(bot: SimulatedBot, text: str) -> None:
+    bot.echo_audio = False
+    bot.behaviours = [*bot.behaviours, interrupt_on_speech(text)]
+
+
 #: Every option of a ``sim:`` address.
 OPTIONS: Final[dict[str, _Option]] = {
     "greeting": _Option("a text; nothing: it does not greet", str, _trait("greeting")),
@@ -98,6 +103,7 @@ OPTIONS: Final[dict[str, _Option]] = {
     "echo": _Option("1 or 0", _on, _trait("echo_audio")),
     "voice": _Option("tone or silence", _VOICES.__getitem__, _trait("voice")),
     "script": _Option("the path of a JSON file", Path, _behave(script)),
+    "hear": _Option("a text", str, _hear),
     "interrupt_on_speech": _Option("1 or 0", _on, _if(interrupt_on_speech)),
     "function_call": _Option("the name of a function", str, _behave(function_call)),
     "report_error": _Option("a text", str, _behave(report_error)),
