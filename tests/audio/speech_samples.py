@@ -45,7 +45,7 @@ BABBLE = (
     (
         "de+m2",
         180,
-        "Wir haben gestern lange über den neuen Plan gesprochen und nichts entschieden.",
+        "Wir haben gestern lange über den Plan gesprochen und nichts entschieden.",
     ),
     ("fr+m4", 160, "Les enfants jouaient dans le jardin pendant que nous préparions le repas."),
     ("en-us+f1", 190, "She was looking for a blue coat with wide sleeves and large buttons."),
@@ -211,7 +211,7 @@ def measure(
     """Have each of `SAID` found, so many `times`, in noise of a kind; None: in digital silence.
 
     The voice comes 1 to 2 s after the beginning, and 1.5 s follow it. An utterance that is within
-    0.3 s of the voice is taken for it; of several, from the first one's onset to the last one's end.
+    0.3 s of the voice is taken for it; of several, from the first onset to the last end.
     """
     source, errors = random.Random(f"{kind} {snr}"), Errors()
     pool = None if kind is None else noise(kind, 12.0, sample_rate=sample_rate)
