@@ -3,7 +3,8 @@
 Each figure stands beside the bare thing it is made of, measured alternately in the same run, so
 that a slow or noisy machine slows both. Only ratios mean anything; the rest shows the noise.
 
-``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost.
+``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
+``python -m benchmarks pacing`` how late the frames of paced audio are.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from trio_pipecat._codec import decode_event, encode_command, encode_event
 from trio_pipecat.testing import Recorder, SimulatedBot, serve_bot
 from trio_pipecat.transports import _envelope as envelope
 
-from . import speech
+from . import pacing, speech
 
 OUTPUT = encode_event(
     tp.BotOutput(
@@ -347,13 +348,20 @@ def main() -> None:
     """Measure, print a table, and write it down if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, prog="benchmarks")
     parser.add_argument(
-        "what", nargs="?", choices=("costs", "speech"), default="costs", help="costs by default"
+        "what",
+        nargs="?",
+        choices=("costs", "pacing", "speech"),
+        default="costs",
+        help="costs by default",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     if options.what == "speech":
         speech.main(times=1 if options.quick else 5)
+        return
+    if options.what == "pacing":
+        pacing.main(rounds=1 if options.quick else 3, seconds=5 if options.quick else 20)
         return
     rounds, number = (3, 2_000) if options.quick else (11, 20_000)
     figures = codec(rounds, number)
