@@ -24,7 +24,9 @@ audio._chunk
 audio._wav_header
 audio._wav
 audio._track
+audio._cues
 audio._stereo
+audio._soundtrack
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
@@ -38,7 +40,7 @@ _targets
 _functions
 _driver
 _session
-_client
+_client _wav_recorder
 __init__
 testing._voice testing._bot_protocol testing._http_server testing._network
 testing._personality testing._utterance

@@ -139,6 +139,7 @@ from ._streams import AudioStream as AudioStream
 from ._streams import EventStream as EventStream
 from ._streams import StreamReader as StreamReader
 from ._version import __version__ as __version__
+from ._wav_recorder import WavRecorder as WavRecorder
 from .audio import AudioChunk as AudioChunk
 
 __all__ = [
@@ -271,6 +272,7 @@ __all__ = [
     "VadUserStartedSpeaking",
     "VadUserStoppedSpeaking",
     "WavError",
+    "WavRecorder",
     "__version__",
     "open_session",
     "start_bot",

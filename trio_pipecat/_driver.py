@@ -436,6 +436,8 @@ class Driver(StreamOwner):
 
     def emit(self, event: Event) -> None:
         """Give an event to everyone who reads events."""
+        for tap in self.taps:
+            tap.happened(event)
         for stream in tuple(self._event_streams):
             stream._feed(event)
 

@@ -1,5 +1,6 @@
 """What a recorder sees of a session: everything, in order, in the step in which it happens."""
 
+from ._messages import Event
 from ._state import SessionEnd, State
 from .transports import Incoming
 
@@ -16,6 +17,9 @@ class Tap:
 
     def received(self, item: Incoming, at: float) -> None:
         """The link has given this, and nobody has seen it yet."""
+
+    def happened(self, event: Event) -> None:
+        """An event is given to whoever reads events; of a message, after it was `received`."""
 
     def entered(self, state: State, at: float) -> None:
         """The session has entered a state."""
