@@ -202,10 +202,11 @@ class StereoReader:
         return swapped(both[side::2])
 
     def cues(self) -> list[tuple[int, str]]:
-        """Return the frames that are marked, and their labels."""
+        """Return the frames that are marked, and their labels, in this order."""
         points = read_points(self._content(b"cue "))
         labels = read_labels(self._content(b"LIST"))
-        return sorted((frame, labels.get(number, "")) for number, frame in points.items())
+        marks = [(frame, labels.get(number, "")) for number, frame in points.items()]
+        return sorted(marks, key=lambda mark: mark[0])
 
     def close(self) -> None:
         """Read no more."""
@@ -214,6 +215,7 @@ class StereoReader:
     def _walk(self) -> Iterator[tuple[bytes, int, int]]:
         """Go through the chunks: their names, where their contents begin, and how many bytes."""
         there = os.fstat(self._file.fileno()).st_size
+        self._file.seek(0)
         header = self._file.read(12)
         if len(header) < 12:
             raise NotStereoError("too short for a WAV file")
