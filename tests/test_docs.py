@@ -36,6 +36,7 @@ SAYS = {
     "hello": "bot: You said: What is the capital of Japan?",
     "many_sessions": "caller 4: client",
     "nurseries": "fatal: the bot failed: as you wished\nfatal: the task was told FatalBotError",
+    "record_wav": "2 channels at 24000 Hz",
     "record_and_replay": "s of sound, and again",
     "requests": "refused: as requested\nno answer within 0.2 s",
     "send_a_file": "bot: You said: What is this?",

@@ -23,6 +23,8 @@ from trio_pipecat.audio._stereo import BOT, USER, StereoReader
 from trio_pipecat.testing import BotLink, SimulatedBot, crash
 from trio_pipecat.testing._memory_link import connect_in_memory
 
+FULL = Path("/dev/full")
+
 
 class Saying:
     """A bot that is ready, says what it is told to, and waits for the end."""
@@ -209,7 +211,7 @@ async def test_what_cannot_be_is_told_at_once(tmp_path: Path, autojump_clock: Mo
     assert "client" == session.end.reason
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 async def test_a_full_disk_ends_the_recording_and_not_the_session(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -219,7 +221,7 @@ async def test_a_full_disk_ends_the_recording_and_not_the_session(
             with tp.WavRecorder(session, tmp_path / "x.wav") as recorder:
                 await session.wait_event(tp.AudioStarted)
                 recorder._sound._writer._file.close()
-                recorder._sound._writer._file = io.FileIO("/dev/full", "r+")
+                recorder._sound._writer._file = io.FileIO(FULL, "r+")
                 await session.wait_event(tp.BotStoppedSpeaking)
                 await session.request("ping", 1)
     assert recorder.error is not None

@@ -220,6 +220,19 @@ async def test_an_interruption_cuts_what_was_not_heard(
     assert [250] == [line["cut_at"] for line in lines(recorder.path) if "cut_at" in line]
 
 
+async def test_what_was_cut_may_be_beyond_the_end(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The file is shorter then, and the recording whole: it has been told where it was cut."""
+    chunk = tp.AudioChunk(pcm_of(array("h", [5] * 1000)), 1000)
+    recorder = await recorded(tmp_path / "x.jsonl", Saying(chunk, chunk, chunk, 0.5, None))
+    recording = load_recording(recorder.path)
+    assert [500, 0, 0] == [audio.heard for audio in recording.audio("bot")]
+    assert [5] * 500 == sounds(recorder.audio_path)[2]
+    with recording.open_sound() as sound:
+        assert bytes(2000) == sound.chunk(recording.audio("bot")[2]).pcm
+
+
 async def test_an_interruption_of_silence_cuts_nothing(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
