@@ -95,6 +95,7 @@ def api() -> str:
     names = {
         "Starting": ["open_session", "PipecatClient", "start_bot", "StartedBot", "ConnectParams"],
         "The session": ["Session", "EventStream", "AudioStream", "StateEvents", "SessionEnd"],
+        "Recording": ["WavRecorder"],
         "Values": ["State", "ProtocolVersions", "FunctionCall", "AboutClient", "AudioChunk"],
         "Files": ["File", "InlineSource", "UrlSource"],
         "What the user sees": ["UiTree", "UiNode", "UiSelection"],

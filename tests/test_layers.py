@@ -23,13 +23,15 @@ audio._resample
 audio._chunk audio._levels
 audio._wav_header audio._noise
 audio._wav audio._speech
-audio._track
-audio._stereo audio._lateness audio._devices
+audio._track audio._lateness audio._devices
 audio._source
 audio._portaudio
 audio._line audio._playlist
 audio._speaker
 audio._microphone
+audio._cues
+audio._stereo
+audio._soundtrack
 audio
 _streams _service _lifecycle transports._abc
 _block transports._envelope transports._outbox transports._upgrade
@@ -44,7 +46,7 @@ _targets
 _functions
 _driver
 _session
-_client
+_client _wav_recorder
 __init__
 reports._latencies reports._hearing
 reports._turns

@@ -141,6 +141,7 @@ from ._streams import AudioStream as AudioStream
 from ._streams import EventStream as EventStream
 from ._streams import StreamReader as StreamReader
 from ._version import __version__ as __version__
+from ._wav_recorder import WavRecorder as WavRecorder
 from .audio import AudioChunk as AudioChunk
 from .audio import AudioDevice as AudioDevice
 from .audio import Microphone as Microphone
@@ -284,6 +285,7 @@ __all__ = [
     "VadUserStartedSpeaking",
     "VadUserStoppedSpeaking",
     "WavError",
+    "WavRecorder",
     "__version__",
     "list_devices",
     "open_microphone",

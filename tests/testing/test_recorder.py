@@ -182,17 +182,19 @@ async def test_both_sides_are_on_one_timeline(tmp_path: Path, autojump_clock: Mo
     bot = Saying(0.5, tp.AudioChunk(pcm_of(array("h", [5] * 1000)), 1000))
 
     async def say(session: tp.Session) -> None:
-        await session.send_audio(pcm_of(array("h", [3] * 250)), sample_rate=500)
+        await session.send_audio(pcm_of(array("h", [300] * 1000)), sample_rate=2000)
 
     recorder = await recorded(tmp_path / "x.jsonl", bot, say=say)
     rate, user, heard = sounds(recorder.audio_path)
     assert 1000 == rate
-    assert [3] * 500 + [0] * 1000 == user
+    assert 1500 == len(user)
+    assert [300] * 400 == user[50:450]
+    assert [0] * 1000 == user[500:]
     assert [0] * 500 + [5] * 1000 == heard
     assert {"client": 0.5, "bot": 1.0} == recorder.audio_seconds
     audio = [line for line in lines(recorder.path) if "audio" in line.values()]
     assert [
-        {"t": 0.0, "sent": "audio", "rate": 500, "channels": 1, "frames": 250, "at_frame": 0},
+        {"t": 0.0, "sent": "audio", "rate": 2000, "channels": 1, "frames": 1000} | {"at_frame": 0},
         {"t": 0.5, "received": "audio", "rate": 1000, "channels": 1, "frames": 1000}
         | {"at_frame": 500},
     ] == audio[:1] + audio[1:]
@@ -214,8 +216,21 @@ async def test_an_interruption_cuts_what_was_not_heard(
     )
     recorder = await recorded(tmp_path / "x.jsonl", bot)
     _, _, heard = sounds(recorder.audio_path)
-    assert [5] * 250 + [0] * 250 + [6] * 100 + [0] * 400 == heard
+    assert [5] * 250 + [0] * 250 + [6] * 100 == heard
     assert [250] == [line["cut_at"] for line in lines(recorder.path) if "cut_at" in line]
+
+
+async def test_what_was_cut_may_be_beyond_the_end(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The file is shorter then, and the recording whole: it has been told where it was cut."""
+    chunk = tp.AudioChunk(pcm_of(array("h", [5] * 1000)), 1000)
+    recorder = await recorded(tmp_path / "x.jsonl", Saying(chunk, chunk, chunk, 0.5, None))
+    recording = load_recording(recorder.path)
+    assert [500, 0, 0] == [audio.heard for audio in recording.audio("bot")]
+    assert [5] * 500 == sounds(recorder.audio_path)[2]
+    with recording.open_sound() as sound:
+        assert bytes(2000) == sound.chunk(recording.audio("bot")[2]).pcm
 
 
 async def test_an_interruption_of_silence_cuts_nothing(
@@ -263,12 +278,13 @@ async def test_a_bot_that_listens_long_is_not_waited_for(
 
 async def test_the_rate_may_be_given(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Everything is converted to it."""
-    bot = Saying(tp.AudioChunk(pcm_of(array("h", [0, 100])), 1000))
+    bot = Saying(tp.AudioChunk(pcm_of(array("h", [100] * 100)), 1000))
     async with tp.open_session(transport=bot.connect) as session:
         recorder = Recorder(session, tmp_path / "x.jsonl", sample_rate=2000)
         await trio.sleep(1)
-    assert (2000, [0, 50, 100, 100]) == sounds(recorder.audio_path)[::2]
-    for rate in (0, -1, 2**32):
+    rate, _, heard = sounds(recorder.audio_path)
+    assert (2000, 200, [100] * 100) == (rate, len(heard), heard[50:150])
+    for rate in (0, -1, 999, 192_001, 2**32):
         with pytest.raises(ValueError, match="sample rate"):
             Recorder(session, tmp_path / "y.jsonl", sample_rate=rate)
 
@@ -299,6 +315,17 @@ async def test_half_a_sample_is_none(tmp_path: Path, autojump_clock: MockClock) 
     """A bot may send anything."""
     recorder = await recorded(tmp_path / "x.jsonl", Saying(tp.AudioChunk(b"\x01\x00\x02", 1000)))
     assert [1] == sounds(recorder.audio_path)[2]
+
+
+async def test_a_sample_that_was_cut_in_two_is_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Its halves came in two chunks."""
+    pcm = pcm_of(array("h", [1000, 2000, 3000]))
+    bot = Saying(tp.AudioChunk(pcm[:3], 1000), tp.AudioChunk(pcm[3:], 1000))
+    recorder = await recorded(tmp_path / "x.jsonl", bot)
+    assert [1000, 2000, 3000] == sounds(recorder.audio_path)[2]
+    assert [1, 2] == [audio.frames for audio in load_recording(recorder.path).audio("bot")]
 
 
 async def test_sound_after_weeks_is_not_kept(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -507,8 +534,8 @@ async def test_a_full_disk_ends_the_recording_and_not_the_session(
                 else:
                     await session.wait_event(tp.AudioStarted)
                     await trio.sleep(0.1)
-                    recorder._wav._file.close()
-                    recorder._wav._file = full_disk("w+b", buffering=0)
+                    recorder._sound._writer._file.close()
+                    recorder._sound._writer._file = full_disk("w+b", buffering=0)
                 await session.wait_event(tp.BotStoppedSpeaking)
                 await trio.sleep(1)
                 await session.request("ping", 1)

@@ -34,12 +34,16 @@ class Track:
         elif rate != self.rate:
             self.end = scale(self.end, self.rate, rate)
         self.rate = rate
-        # Of slow rates a frame of pipecat's is no whole number of samples; then less is in time.
-        if now - self.end > int(SLACK_SECONDS * rate):
+        if self.over(seconds):
             self.end = now
         begin = self.end
         self.end += frames
         return begin
+
+    def over(self, seconds: float) -> bool:
+        """Is what comes now too late to follow without a gap?"""
+        # Of slow rates a frame of pipecat's is no whole number of samples; then less is in time.
+        return round(seconds * self.rate) - self.end > int(SLACK_SECONDS * self.rate)
 
     def cut(self, seconds: float) -> int | None:
         """Forget what will not have sounded by `seconds`; return from where, None: nothing."""

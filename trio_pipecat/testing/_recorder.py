@@ -19,9 +19,8 @@ from .._urls import scrub
 from .._version import __version__
 from .._wire import Json
 from ..audio import AudioChunk
-from ..audio._pcm import mix_down, samples_of
-from ..audio._stereo import BOT, MAX_FRAMES, USER, StereoWriter
-from ..audio._track import Track, convert, scale
+from ..audio._soundtrack import Soundtrack
+from ..audio._stereo import BOT, USER
 from ..transports import Incoming, Interruption, Undecodable
 from ._recording import MAGIC, VERSION
 
@@ -29,12 +28,6 @@ logger: Final = logging.getLogger("trio_pipecat.testing")
 
 #: What was written before is on its way to the disk when something is, after so many seconds.
 _FLUSH_SECONDS: Final = 1
-#: The rate of the WAV file where the bot has not spoken for so many seconds of the user's sound.
-_PATIENCE_SECONDS: Final = 5
-_USUAL_RATE: Final = 24_000
-#: What is beyond this is no sound, whatever it says, and is not kept.
-_MAX_RATE: Final = 192_000
-_MAX_CHANNELS: Final = 32
 _KNOWN_TYPES: Final = {*EVENT_TYPES, *COMMAND_TYPES}
 #: Nothing has gone over the link before these are passed.
 _BEFORE_THE_FIRST_WORD: Final = frozenset(
@@ -84,10 +77,7 @@ class Recorder(Tap):
         self.audio_path = self.path.with_suffix(".wav")
         if self.audio_path == self.path:
             raise ValueError(f"the sound goes to {self.path.name}; call the recording otherwise")
-        if sample_rate is not None and not 0 < sample_rate <= _MAX_RATE:
-            raise ValueError(
-                f"a sample rate is positive and at most {_MAX_RATE}, not {sample_rate}"
-            )
+        self._sound = Soundtrack(self.audio_path, sample_rate)
         #: Why the recording has stopped before the session was over; None: it has not.
         self.error: OSError | None = None
         #: How many messages were written, and how many seconds of sound, by who said them.
@@ -96,11 +86,6 @@ class Recorder(Tap):
         self._driver = session._driver
         history = session.history
         self._began = history[0][1]
-        self._tracks = (Track(), Track())
-        self._rate = sample_rate
-        self._wav: StereoWriter | None = None
-        #: The user's sound while the rate of the file is not known.
-        self._early: list[tuple[AudioChunk, int]] = []
         self._secrets: list[str] = []
         self._flushed = trio.current_time()
         # Closed at the end of the session, or by stop().
@@ -183,7 +168,6 @@ class Recorder(Tap):
                     if isinstance(message, dict) and message.get("type") == BotInterrupted.TYPE:
                         what |= self._cut(by, at)
                 case AudioChunk():
-                    self.audio_seconds[by] += item.duration
                     what = {key: "audio", **self._audio(by, item, at)}
                 case Interruption():
                     what = {key: "interruption", **self._cut(by, at)}
@@ -265,9 +249,7 @@ class Recorder(Tap):
 
     def _flush(self) -> None:
         try:
-            # The sound first: a line whose sound is missing is worse than sound without its line.
-            if self._wav is not None:
-                self._wav.flush()
+            # The sound is there: a line whose sound is missing would be worse than the reverse.
             if self._file is not None:
                 self._file.flush()
         except OSError as error:
@@ -278,90 +260,40 @@ class Recorder(Tap):
             # Not in place: the driver may be going through them.
             self._driver.taps = [tap for tap in self._driver.taps if tap is not self]
         file, self._file = self._file, None
-        wav: StereoWriter | None = None
         try:
-            self._place_early(None)
-            wav, self._wav = self._wav, None
-            if wav is not None:
-                wav.close()
+            self._sound.close()
             if file is not None:
                 file.close()
         except OSError as error:
             self.error = self.error or error
             logger.error("the recording %s is not whole: %s", self.path, error)
-            for left in (wav, file):
-                if left is not None:
-                    _close_quietly(left)
+            if file is not None:
+                _close_quietly(file)
 
     def _give_up(self, error: OSError) -> None:
         self.error = error
-        self._early = []
         self._close()
 
     # -- sound --
 
     def _audio(self, by: str, chunk: AudioChunk, at: float) -> dict[str, Json]:
         side = BOT if by == "bot" else USER
-        rate, frames = chunk.sample_rate, chunk.num_frames
-        begin = self._tracks[side].place(at - self._began, rate, frames)
-        kept = rate <= _MAX_RATE and chunk.num_channels <= _MAX_CHANNELS
-        kept = kept and (begin + frames) * _MAX_RATE <= MAX_FRAMES * rate
-        if not kept:
-            pass
-        elif self._rate is None and side == USER:
-            self._early.append((chunk, begin))
-            if sum(early.duration for early, _ in self._early) > _PATIENCE_SECONDS:
-                self._place_early(_USUAL_RATE)
-        else:
-            if self._rate is None:
-                self._place_early(rate)
-            self._place(side, chunk, begin)
+        placed = self._sound.place(side, chunk, at - self._began)
+        self.audio_seconds[by] += placed.frames / chunk.sample_rate
         return {
-            "rate": rate,
+            "rate": chunk.sample_rate,
             "channels": chunk.num_channels,
-            "frames": frames,
-            "at_frame": begin if kept else None,
+            "frames": placed.frames,
+            "at_frame": placed.begin,
         }
-
-    def _place_early(self, rate: int | None) -> None:
-        """Write the user's first sound, now that the file's rate is known. None: its own."""
-        early, self._early = self._early, []
-        if self._rate is None:
-            self._rate = rate or (early[0][0].sample_rate if early else None)
-        for chunk, begin in early:
-            self._place(USER, chunk, begin)
-
-    def _place(self, side: int, chunk: AudioChunk, begin: int) -> None:
-        rate = self._rate or chunk.sample_rate
-        if self._wav is None:
-            self._wav = StereoWriter(self.audio_path, rate)
-        samples = mix_down(samples_of(chunk.pcm), chunk.num_channels)
-        if rate == chunk.sample_rate:
-            self._wav.write(side, begin, samples)
-            return
-        to_begin = scale(begin, chunk.sample_rate, rate)
-        to_end = scale(begin + len(samples), chunk.sample_rate, rate)
-        converted = convert(
-            *(samples, begin, chunk.sample_rate),
-            to_begin=to_begin,
-            to_frames=to_end - to_begin,
-            to_rate=rate,
-        )
-        self._wav.write(side, to_begin, converted)
 
     def _cut(self, by: str, at: float) -> dict[str, Json]:
         """The bot was interrupted: what has not sounded yet never will."""
-        track = self._tracks[BOT]
-        end = track.end
-        cut = track.cut(at - self._began) if by == "bot" and track.rate else None
-        if cut is None or self._wav is None:
-            return {}
-        places = (scale(frame, track.rate, self._wav.rate) for frame in (cut, end))
-        self._wav.silence(BOT, *places)
-        return {"cut_at": cut}
+        cut = self._sound.cut(BOT, at - self._began) if by == "bot" else None
+        return {} if cut is None else {"cut_at": cut}
 
 
-def _close_quietly(file: "StereoWriter | TextIO") -> None:
+def _close_quietly(file: TextIO) -> None:
     try:
         file.close()
     except OSError as error:

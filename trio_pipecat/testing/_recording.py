@@ -436,6 +436,8 @@ class _Loader:
             raise RecordingError(str(path), None, "the sound of the recording is missing") from None
         reader.close()
         for chunk in placed:
+            if not chunk.heard:  # it may have been beyond the end
+                continue
             end = scale(cast(int, chunk.at_frame) + chunk.heard, chunk.rate, reader.rate)
             if end > reader.frames and not self._partial:
                 detail = f"the sound is too short: {reader.frames} frames, line {chunk.line} of "
