@@ -269,3 +269,16 @@ def test_a_process_that_is_killed_leaves_a_whole_file(tmp_path: Path) -> None:
     if shutil.which("soxi"):
         told = subprocess.run(["soxi", "-s", str(path)], capture_output=True, text=True, check=True)
         assert (str(frames), "") == (told.stdout.strip(), told.stderr)
+
+
+async def test_a_message_that_is_none_is_not_marked(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Whatever somebody sends as it is."""
+    async with tp.open_session("sim:?greeting=") as session:
+        tp.WavRecorder(session, tmp_path / "call.wav")
+        await session.wait_ready()
+        for data in (None, "send-text", [1], {"content": 5}):
+            await session.send_raw("send-text", data)
+        await session.request("ping", "send-text")
+    assert None is session.end.error

@@ -1,6 +1,5 @@
 """A session's sound as one stereo WAV file, with marks: `WavRecorder`."""
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import Any, Final, Self, final
 
 import trio
 
+from ._codec import decode_command
 from ._messages import (
     BotInterrupted,
     BotOutput,
@@ -134,9 +134,9 @@ class WavRecorder(Tap):
         if isinstance(item, AudioChunk):
             self._do(self._sound.place, USER, item, at - self._began)
         elif isinstance(item, str) and SendText.TYPE in item:
-            message = json.loads(item)
-            if message.get("type") == SendText.TYPE:
-                self._mark(at, SendText.TYPE, message["data"]["content"])
+            decoded = decode_command(item)
+            if isinstance(decoded, tuple) and isinstance(decoded[1], SendText):
+                self._mark(at, SendText.TYPE, decoded[1].content)
 
     def received(self, item: Incoming, at: float) -> None:
         """The bot has said something."""
