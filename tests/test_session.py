@@ -424,6 +424,18 @@ async def test_a_stream_may_outlive_the_bot_of_a_session_that_is_kept(
                 await session.stream_audio(never())
 
 
+async def test_last_words_can_be_streamed_by_who_is_cancelled(autojump_clock: MockClock) -> None:
+    """As they can be sent: what sends them outlives the body, as the link does."""
+    async with trio.open_nursery() as nursery:
+        async with tp.open_session(transport=scripted(just_ready)) as session:
+            await session.wait_ready()
+            await session.stream_audio(AudioChunk.silence(0.1, 16_000))
+            nursery.cancel_scope.cancel()
+            with trio.fail_after(2, shield=True):
+                report = await session.stream_audio(AudioChunk.silence(1, 16_000))
+            assert 1 == pytest.approx(report.seconds)
+
+
 async def test_the_bots_own_voice_can_be_streamed_back(autojump_clock: MockClock) -> None:
     """A session's audio is a source like any other."""
     bots: list[ScriptedBot] = []

@@ -534,7 +534,7 @@ class Driver(StreamOwner, SendsAudio):
             sender = AudioSender(self, self.options.audio_in_sample_rate, self.pacing)
             if self.end is not None:
                 sender.finish()
-            self.services.start(sender.run, name="trio_pipecat: audio", outlive=False)
+            self.services.start(sender.run, name="trio_pipecat: audio")
             self._audio_sender = sender
         return self._audio_sender
 

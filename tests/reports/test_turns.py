@@ -306,6 +306,8 @@ async def test_a_log_can_be_stopped(autojump_clock: MockClock) -> None:
         await session.wait_event(tp.BotStoppedSpeaking)
         assert [near(2)] == [turn.bot_ended for turn in log.turns]
         log.stop()
+        with trio.fail_after(1):
+            await log.wait_change()
 
 
 async def test_changes_can_be_waited_for(autojump_clock: MockClock) -> None:

@@ -205,8 +205,11 @@ class TurnLog(Tap):
         return latencies
 
     async def wait_change(self) -> None:
-        """Wait until something is added to a turn, or the session is over. Cancelling is safe."""
-        if self._session.end is not None:
+        """Wait until something is added to a turn, or there is nothing more to listen to.
+
+        Cancelling is safe.
+        """
+        if self._session.end is not None or self not in self._driver.taps:
             await trio.lowlevel.checkpoint()
         else:
             await self._changed.park()
