@@ -75,6 +75,7 @@ from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
 from ._tap import Tap
 from ._targets import Plan
 from .audio import AudioChunk, FrameAligner, Lateness
+from .audio._chunk import can_sound
 from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
 
 logger: Final = logging.getLogger("trio_pipecat")
@@ -282,6 +283,9 @@ class Driver(StreamOwner, SendsAudio):
         now = trio.current_time()
         for tap in self.taps:
             tap.received(item, now)
+        if isinstance(item, AudioChunk) and not can_sound(item):
+            detail = f"audio of {item.sample_rate} Hz in {item.num_channels} channel(s)"
+            item = Undecodable(detail, raw=item.pcm)
         self._seen += 1
         if self._seen == 1:
             self.emit(BotConnected(at=now))

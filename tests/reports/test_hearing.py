@@ -77,6 +77,23 @@ def test_another_format_is_another_stretch() -> None:
     assert [near(1), near(2), near(2), near(3), near(5), near(6)] == found
 
 
+def test_chunks_may_be_cut_within_a_sample() -> None:
+    """Even before a gap: what is quiet stays quiet."""
+    faint = pcm_of(array("h", [5, -5] * 4_000))
+    pieces = [faint[n : n + 801] for n in range(0, len(faint), 801)]
+    bounds = heard(*((0.3 * n, AudioChunk(piece, RATE)) for n, piece in enumerate(pieces)))
+    assert [] == bounds
+    whole = heard((0, tone(1)), (3, tone(1)))
+    cut = [(0.0, AudioChunk(tone(1).pcm[:-1], RATE)), (3.0, AudioChunk(b"\0" + tone(1).pcm, RATE))]
+    assert times(whole) == pytest.approx(times(heard(*cut)), abs=0.01)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1, 1), (4_000_000_000, 255), (0, 1), (RATE, 0)])
+def test_what_cannot_be_sound_is_not_heard(rate: int, channels: int) -> None:
+    """Nor is room made for it."""
+    assert [] == heard((1, AudioChunk(b"\0\x40" * 510, rate, channels)))
+
+
 def test_nothing_has_no_bounds() -> None:
     """Nor an end."""
     hearing = Hearing(is_clean=True)
