@@ -77,15 +77,21 @@ def test_another_format_is_another_stretch() -> None:
     assert [near(1), near(2), near(2), near(3), near(5), near(6)] == found
 
 
-def test_chunks_may_be_cut_within_a_sample() -> None:
-    """Even before a gap: what is quiet stays quiet."""
-    faint = pcm_of(array("h", [5, -5] * 4_000))
-    pieces = [faint[n : n + 801] for n in range(0, len(faint), 801)]
-    bounds = heard(*((0.3 * n, AudioChunk(piece, RATE)) for n, piece in enumerate(pieces)))
-    assert [] == bounds
-    whole = heard((0, tone(1)), (3, tone(1)))
-    cut = [(0.0, AudioChunk(tone(1).pcm[:-1], RATE)), (3.0, AudioChunk(b"\0" + tone(1).pcm, RATE))]
-    assert times(whole) == pytest.approx(times(heard(*cut)), abs=0.01)
+def test_what_was_cut_within_a_sample_begins_anew() -> None:
+    """What comes after an interruption begins with a sample, and faint sound stays faint."""
+    hearing = Hearing(is_clean=True)
+    assert [] == list(hearing.hear(AudioChunk(bytes(801), RATE), 0))
+    list(hearing.cut(0.05))
+    faint = pcm_of(array("h", [5, -5] * RATE))
+    assert [] == heard((0.1, AudioChunk(faint, RATE)), hearing=hearing)
+
+
+def test_halves_of_samples_are_counted() -> None:
+    """Once both are there."""
+    hearing = Hearing(is_clean=True)
+    for start in range(0, 16_001, 3):
+        list(hearing.hear(AudioChunk(bytes(16_000)[start : start + 3], RATE), 0))
+    assert 1 == hearing.end
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(1, 1), (4_000_000_000, 255), (0, 1), (RATE, 0)])

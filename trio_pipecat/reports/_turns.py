@@ -314,10 +314,12 @@ class TurnLog(Tap):
 
     def _interrupted(self, at: float) -> None:
         turn = self._speaking()
+        if turn is None and self._bot.end > at:
+            turn = self._bots_turn  # of a bot that does not say when it speaks
+        for bound in self._bot.cut(at):
+            self._bot_spoke(bound)
         if turn is not None:
             turn.interrupted = at
-            for bound in self._bot.cut(at):
-                self._bot_spoke(bound)
             # Of a burst it was known before when it would have sounded.
             if turn.bot_started is not None and turn.bot_started > at:
                 turn.bot_started = turn.bot_ended = None
