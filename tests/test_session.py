@@ -449,6 +449,24 @@ async def test_audio_that_cannot_be_is_a_malformed_message(
             assert f"audio of {rate} Hz in {channels} channel(s)" == reason
 
 
+async def test_a_flush_that_raises_ends_the_session_with_that(
+    autojump_clock: MockClock,
+) -> None:
+    """It is not the package's bug; other streams are flushed all the same."""
+    bot = ready_then(pauses(1), lambda bot: bot.interrupt(), pauses(9))
+    flushed = []
+    with pytest.raises(KeyError, match="mine"):
+        async with tp.open_session(transport=bot) as session:
+            other = session.subscribe_audio()
+            others = [session.subscribe_audio() for _ in range(2)]
+            session.audio.on_flush.append(lambda: {}["mine"])
+            other.on_flush.append(other.close)
+            others[0].on_flush.append(lambda: flushed.append(trio.current_time()))
+            await trio.sleep_forever()
+    assert {1} == {*flushed}
+    assert trio.current_time() < 5
+
+
 async def test_last_words_can_be_streamed_by_who_is_cancelled(autojump_clock: MockClock) -> None:
     """As they can be sent: what sends them outlives the body, as the link does."""
     async with trio.open_nursery() as nursery:

@@ -355,8 +355,11 @@ class Driver(StreamOwner, SendsAudio):
 
     def _interrupt_audio(self) -> None:
         self._aligner.clear()
-        for stream in self._audio_streams:
-            stream._interrupt(is_speaking=self._bot_speaks)
+        for stream in tuple(self._audio_streams):
+            try:
+                stream._interrupt(is_speaking=self._bot_speaks)
+            except Exception as error:  # of `on_flush`: it is not ours
+                self.fail(error)
 
     # -- ending --
 
