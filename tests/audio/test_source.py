@@ -246,7 +246,7 @@ async def test_a_pipe_that_nobody_writes_to_can_be_left(tmp_path: Path) -> None:
         await read(path)
     assert scope.cancelled_caught
     # Only somebody who reads lets this one open it.
-    await trio.to_thread.run_sync(lambda: open(path, "wb").close())  # noqa: PTH123, SIM115
+    await trio.to_thread.run_sync(lambda: open(path, "wb").close())
 
 
 async def test_sources_that_block_leave_threads_to_others() -> None:
