@@ -105,6 +105,25 @@ async def test_an_hour_does_not_drift(autojump_clock: MockClock, stage: Stage) -
     assert 0 == pytest.approx(report.lateness.max, abs=1e-6)
 
 
+async def test_a_rate_of_which_a_frame_is_no_whole_number_does_not_drift(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """220 samples and a half are 220 and 221 in turn; a minute takes a minute."""
+    sizes: list[int] = []
+
+    class Odd(SendsAudio):
+        async def send_frame(self, chunk: AudioChunk) -> bool:
+            await trio.lowlevel.checkpoint()
+            sizes.append(chunk.num_frames)
+            return True
+
+    sender = AudioSender(Odd(), 11_025, Lateness())
+    nursery.start_soon(sender.run)
+    report = await sender.stream(source(*[b"\1\0" * 11_025] * 60), "none")
+    assert (3_000, 60 * 11_025, {220, 221}) == (len(sizes), sum(sizes), {*sizes})
+    assert (60, 60) == (pytest.approx(report.seconds), pytest.approx(trio.current_time()))
+
+
 async def test_silence_goes_on_between_streams(autojump_clock: MockClock, stage: Stage) -> None:
     """On the same beat, and counts for the session alone."""
     report = await stage.stream(b"\1" * FRAME)

@@ -14,6 +14,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 import trio_pipecat as tp
 from trio_pipecat._tap import Tap
 from trio_pipecat.audio import AudioChunk
+from trio_pipecat.reports import TurnLog
 from trio_pipecat.testing import SimulatedBot, serve_bot, virtual_network
 from trio_pipecat.transports._websocket import WebSocketTransport
 
@@ -422,6 +423,60 @@ async def test_a_stream_may_outlive_the_bot_of_a_session_that_is_kept(
         for _ in range(2):
             with pytest.raises(tp.SessionEndedError):
                 await session.stream_audio(never())
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(0, 1), (16_000, 0), (1, 1), (4_000_000_000, 255), (16_000, 256)]
+)
+async def test_audio_that_cannot_be_is_a_malformed_message(
+    autojump_clock: MockClock, rate: int, channels: int
+) -> None:
+    """Whoever listens hears nothing of it, and goes on."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        await bot.link.send_audio(AudioChunk(b"\0\x40" * 510, rate, channels))
+        await bot.link.send_audio(AudioChunk(b"\0\x40" * 320, 16_000))
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        TurnLog(session)
+        with session.subscribe(tp.MalformedMessage) as malformed:
+            async for chunk in session.audio:
+                assert 16_000 == chunk.sample_rate
+                break
+            reason = malformed.receive_nowait().reason
+            assert f"audio of {rate} Hz in {channels} channel(s)" == reason
+
+
+async def test_a_flush_that_raises_ends_the_session_with_that(
+    autojump_clock: MockClock,
+) -> None:
+    """It is not the package's bug; other streams are flushed all the same."""
+    bot = ready_then(pauses(1), lambda bot: bot.interrupt(), pauses(9))
+    flushed = []
+    with pytest.raises(KeyError, match="mine"):
+        async with tp.open_session(transport=bot) as session:
+            other = session.subscribe_audio()
+            others = [session.subscribe_audio() for _ in range(2)]
+            session.audio.on_flush.append(lambda: {}["mine"])
+            other.on_flush.append(other.close)
+            others[0].on_flush.append(lambda: flushed.append(trio.current_time()))
+            await trio.sleep_forever()
+    assert {1} == {*flushed}
+    assert trio.current_time() < 5
+
+
+async def test_last_words_can_be_streamed_by_who_is_cancelled(autojump_clock: MockClock) -> None:
+    """As they can be sent: what sends them outlives the body, as the link does."""
+    async with trio.open_nursery() as nursery:
+        async with tp.open_session(transport=scripted(just_ready)) as session:
+            await session.wait_ready()
+            await session.stream_audio(AudioChunk.silence(0.1, 16_000))
+            nursery.cancel_scope.cancel()
+            with trio.fail_after(2, shield=True):
+                report = await session.stream_audio(AudioChunk.silence(1, 16_000))
+            assert 1 == pytest.approx(report.seconds)
 
 
 async def test_the_bots_own_voice_can_be_streamed_back(autojump_clock: MockClock) -> None:

@@ -72,7 +72,7 @@ class _Outgoing:
         #: The source has nothing, and the beat does not wait for it any more.
         self.pausing = False
         self._rate = rate
-        self._frame = round(rate * FRAME_SECONDS) * SAMPLE_WIDTH
+        self._frames = 0
         self._ahead = round(rate * READ_AHEAD) * SAMPLE_WIDTH
         self._pcm = bytearray()
         self._taken = 0
@@ -101,6 +101,15 @@ class _Outgoing:
         self._arrived.unpark_all()
 
     @property
+    def _frame(self) -> int:
+        """How many bytes the next frame has: of 11025 Hz, frames are not all equally long."""
+        begin, end = (
+            number * self._rate * _TICKS // TICKS_PER_SECOND
+            for number in (self._frames, self._frames + 1)
+        )
+        return (end - begin) * SAMPLE_WIDTH
+
+    @property
     def has_frame(self) -> bool:
         """Is there something to send: a frame, or the last piece of one?"""
         return len(self._pcm) >= (1 if self.source_ended else self._frame)
@@ -112,13 +121,15 @@ class _Outgoing:
 
     def take(self) -> bytes:
         """Take a frame. The last is short; if silence follows, that begins in the same frame."""
-        pcm = bytes(self._pcm[: self._frame])
-        del self._pcm[: self._frame]
+        size = self._frame
+        pcm = bytes(self._pcm[:size])
+        del self._pcm[:size]
+        self._frames += 1
         if len(self._pcm) <= self._ahead // 2:  # not at every frame: that would cost a switch each
             self._wanted.unpark_all()
         self._taken += len(pcm)
         self.report.seconds = self._taken / SAMPLE_WIDTH / self._rate
-        return pcm if self.idle == "none" else pcm.ljust(self._frame, b"\0")
+        return pcm if self.idle == "none" else pcm.ljust(size, b"\0")
 
 
 class SendsAudio:

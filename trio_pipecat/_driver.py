@@ -75,6 +75,7 @@ from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
 from ._tap import Tap
 from ._targets import Plan
 from .audio import AudioChunk, FrameAligner, Lateness
+from .audio._chunk import can_sound
 from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
 
 logger: Final = logging.getLogger("trio_pipecat")
@@ -282,6 +283,9 @@ class Driver(StreamOwner, SendsAudio):
         now = trio.current_time()
         for tap in self.taps:
             tap.received(item, now)
+        if isinstance(item, AudioChunk) and not can_sound(item):
+            detail = f"audio of {item.sample_rate} Hz in {item.num_channels} channel(s)"
+            item = Undecodable(detail, raw=item.pcm)
         self._seen += 1
         if self._seen == 1:
             self.emit(BotConnected(at=now))
@@ -351,8 +355,11 @@ class Driver(StreamOwner, SendsAudio):
 
     def _interrupt_audio(self) -> None:
         self._aligner.clear()
-        for stream in self._audio_streams:
-            stream._interrupt(is_speaking=self._bot_speaks)
+        for stream in tuple(self._audio_streams):
+            try:
+                stream._interrupt(is_speaking=self._bot_speaks)
+            except Exception as error:  # of `on_flush`: it is not ours
+                self.fail(error)
 
     # -- ending --
 
@@ -534,7 +541,7 @@ class Driver(StreamOwner, SendsAudio):
             sender = AudioSender(self, self.options.audio_in_sample_rate, self.pacing)
             if self.end is not None:
                 sender.finish()
-            self.services.start(sender.run, name="trio_pipecat: audio", outlive=False)
+            self.services.start(sender.run, name="trio_pipecat: audio")
             self._audio_sender = sender
         return self._audio_sender
 

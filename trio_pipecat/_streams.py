@@ -337,7 +337,7 @@ class AudioStream(Stream[AudioChunk]):
         #: of the same utterance afterwards.
         self.stale_seconds = 0.0
         #: Called at once when the stream is flushed: whoever has read some of it and not used it
-        #: yet forgets that too. They must not raise.
+        #: yet forgets that too. One that raises ends the session with its error.
         self.on_flush: list[Callable[[], object]] = []
         self._seconds = 0.0
         self._sounds_until = 0.0

@@ -1,15 +1,18 @@
 """What can be streamed, as short pieces of mono PCM."""
 
+import os
 import threading
 from array import array
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
+from trio.testing import wait_all_tasks_blocked
 
 from trio_pipecat.audio import AudioChunk, write_wav
 from trio_pipecat.audio._pcm import pcm_of, samples_of
@@ -129,6 +132,45 @@ def test_bytes_without_a_format_are_refused_at_once(
         read_source(source, to_rate=RATE, **format_)
 
 
+@pytest.mark.parametrize(
+    ("chunk", "error", "text"),
+    [
+        (AudioChunk(array("h", [1, 2]), RATE), TypeError, "item 1 .* type array"),  # type: ignore[arg-type]
+        (AudioChunk("loud", RATE), TypeError, "item 1 .* type str"),  # type: ignore[arg-type]
+        (AudioChunk(SOUND, 0), ValueError, "sample rate is positive"),
+        (AudioChunk(SOUND, 2**31), ValueError, "sample rate is from 1000"),
+        (AudioChunk(SOUND, RATE, 0), ValueError, "number of channels is positive"),
+        (AudioChunk(SOUND, RATE, 1.0), TypeError, "number of channels is an integer"),  # type: ignore[arg-type]
+    ],
+)
+async def test_a_chunk_that_cannot_be_is_refused(
+    chunk: AudioChunk, error: type[Exception], text: str
+) -> None:
+    """It is a value, and holds what it was made of."""
+    with pytest.raises(error, match=text):
+        await read([chunk])
+
+
+async def test_numbers_are_sound_once_they_are_bytes() -> None:
+    """A view of them has other lengths than its bytes."""
+    numbers = array("h", SOUND)
+    chunk = AudioChunk(memoryview(numbers), RATE)  # type: ignore[arg-type]
+    assert SOUND == await read([chunk])
+
+
+async def test_nothing_for_ever_can_be_cancelled() -> None:
+    """Items without sound are no reason to keep everybody else from running."""
+
+    class Endless(list[bytes]):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b""
+
+    with trio.move_on_after(0.01) as scope:
+        await read(Endless(), sample_rate=RATE)
+    assert scope.cancelled_caught
+
+
 async def test_an_item_that_is_no_sound_is_named() -> None:
     """By its place."""
     with pytest.raises(TypeError, match="its item 2 is of type str"):
@@ -194,6 +236,42 @@ async def test_cancelling_does_not_wait_for_a_thread_that_blocks() -> None:
         assert scope.cancelled_caught
     finally:
         go_on.set()
+
+
+async def test_a_pipe_that_nobody_writes_to_can_be_left(tmp_path: Path) -> None:
+    """And its file is closed when the thread gets away from it."""
+    path = tmp_path / "pipe.wav"
+    os.mkfifo(path)
+    with trio.move_on_after(0.01) as scope:
+        await read(path)
+    assert scope.cancelled_caught
+    # Only somebody who reads lets this one open it.
+    await trio.to_thread.run_sync(lambda: open(path, "wb").close())
+
+
+async def test_sources_that_block_leave_threads_to_others() -> None:
+    """However many there are."""
+    go_on = threading.Event()
+
+    def blocking() -> Iterator[bytes]:
+        go_on.wait()
+        yield SOUND
+
+    limiter = trio.to_thread.current_default_thread_limiter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(partial(read, blocking(), sample_rate=RATE))
+        await wait_all_tasks_blocked()
+        assert 0 == limiter.borrowed_tokens
+        go_on.set()
+
+
+async def test_a_file_of_an_odd_rate_is_named(tmp_path: Path) -> None:
+    """Its header may well lie."""
+    path = tmp_path / "slow.wav"
+    write_wav(path, AudioChunk(SOUND, 5))
+    with pytest.raises(ValueError, match=r"slow.wav: a sample rate is from 1000 .* not 5"):
+        await read(path)
 
 
 async def test_generators_are_closed_with_the_reading() -> None:

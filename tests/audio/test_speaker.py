@@ -10,6 +10,7 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 from trio_pipecat import AudioChunk, BotInterrupted, DeviceError, open_session, open_speaker
 from trio_pipecat._streams import AudioStream, StreamOwner
 from trio_pipecat.audio._line import SILENT_SECONDS
+from trio_pipecat.audio._playlist import Playlist
 from trio_pipecat.audio._resample import Resampler
 from trio_pipecat.testing import SimulatedBot
 
@@ -225,6 +226,22 @@ async def test_drain_waits_until_all_has_sounded(sounddevice, mock_clock) -> Non
             assert [] == done
             mock_clock.jump(0.006)
         assert [taken + 0.511] == done
+
+
+async def test_drain_may_look_in_the_middle_of_a_block(sounddevice, monkeypatch) -> None:
+    """What was taken sounds later, and that is known before it counts as taken."""
+    take, seen = Playlist.take, []
+    async with opened() as speaker:
+
+        def watched(playlist, size):
+            pcm = take(playlist, size)
+            seen.append(speaker._until - trio.current_time())
+            return pcm
+
+        monkeypatch.setattr(Playlist, "take", watched)
+        await speaker.play(sound(5))
+        sounddevice.stream.sound(BLOCK, delay=4)
+    assert seen[0] > 3
 
 
 async def test_drain_where_there_is_nothing(sounddevice) -> None:

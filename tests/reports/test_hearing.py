@@ -77,6 +77,29 @@ def test_another_format_is_another_stretch() -> None:
     assert [near(1), near(2), near(2), near(3), near(5), near(6)] == found
 
 
+def test_what_was_cut_within_a_sample_begins_anew() -> None:
+    """What comes after an interruption begins with a sample, and faint sound stays faint."""
+    hearing = Hearing(is_clean=True)
+    assert [] == list(hearing.hear(AudioChunk(bytes(801), RATE), 0))
+    list(hearing.cut(0.05))
+    faint = pcm_of(array("h", [5, -5] * RATE))
+    assert [] == heard((0.1, AudioChunk(faint, RATE)), hearing=hearing)
+
+
+def test_halves_of_samples_are_counted() -> None:
+    """Once both are there."""
+    hearing = Hearing(is_clean=True)
+    for start in range(0, 16_001, 3):
+        list(hearing.hear(AudioChunk(bytes(16_000)[start : start + 3], RATE), 0))
+    assert 1 == hearing.end
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1, 1), (4_000_000_000, 255), (0, 1), (RATE, 0)])
+def test_what_cannot_be_sound_is_not_heard(rate: int, channels: int) -> None:
+    """Nor is room made for it."""
+    assert [] == heard((1, AudioChunk(b"\0\x40" * 510, rate, channels)))
+
+
 def test_nothing_has_no_bounds() -> None:
     """Nor an end."""
     hearing = Hearing(is_clean=True)

@@ -65,6 +65,14 @@ def test_extremes_are_kept_in_bounds() -> None:
     assert (0, pytest.approx(3_600, rel=1e-3)) == (both.min, both.max)
 
 
+def test_nan_is_no_time() -> None:
+    """And leaves no trace."""
+    latencies = Latencies()
+    with pytest.raises(ValueError, match="NaN"):
+        latencies.add(float("nan"))
+    assert 0 == len(latencies)
+
+
 def test_the_mean() -> None:
     """Of all."""
     assert 0.2 == pytest.approx(latencies(0.1, 0.3).mean, rel=1e-3)

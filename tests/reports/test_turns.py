@@ -188,6 +188,17 @@ async def test_a_bot_that_is_interrupted_stops_then(autojump_clock: MockClock) -
     assert (None, near(0.7)) == (second.interrupted, second.voice_to_voice)
 
 
+async def test_a_burst_is_interrupted_without_a_word_of_the_bots(
+    autojump_clock: MockClock,
+) -> None:
+    """A bot that does not say when it speaks is heard to."""
+    bot = at_times(
+        (1, lambda bot: bot.link.send_audio(tone(3, 24_000))), (2, lambda bot: bot.interrupt())
+    )
+    (turn,) = (await converse(bot, (0, says(0.5)))).turns
+    assert (near(1), near(2), near(2)) == (turn.bot_started, turn.bot_ended, turn.interrupted)
+
+
 async def test_stale_audio_is_told_by_turn(autojump_clock: MockClock) -> None:
     """What was read of an utterance and should not have been heard."""
 
@@ -306,6 +317,8 @@ async def test_a_log_can_be_stopped(autojump_clock: MockClock) -> None:
         await session.wait_event(tp.BotStoppedSpeaking)
         assert [near(2)] == [turn.bot_ended for turn in log.turns]
         log.stop()
+        with trio.fail_after(1):
+            await log.wait_change()
 
 
 async def test_changes_can_be_waited_for(autojump_clock: MockClock) -> None:

@@ -7,7 +7,7 @@ from typing import Self, cast
 import attrs
 
 from ._pcm import SAMPLE_WIDTH, added, decibels, mix_down, pcm_of, peak, rms, samples_of, spread
-from ._resample import resample
+from ._resample import MAX_CHANNELS, MAX_RATE, MIN_RATE, resample
 
 
 @attrs.define
@@ -106,6 +106,11 @@ def mix(chunks: Iterable[AudioChunk]) -> AudioChunk:
         )
     ((rate, channels),) = formats
     return AudioChunk(pcm_of(added([samples_of(chunk.pcm) for chunk in chunks])), rate, channels)
+
+
+def can_sound(chunk: AudioChunk) -> bool:
+    """Is its format one that all of the package can work on? What bots say is anything."""
+    return MIN_RATE <= chunk.sample_rate <= MAX_RATE and 1 <= chunk.num_channels <= MAX_CHANNELS
 
 
 def check_format(pcm: object, sample_rate: object, num_channels: object) -> AudioChunk:

@@ -150,8 +150,7 @@ def open_microphone(
     ::
 
         async with open_microphone() as microphone:
-            async for chunk in microphone:
-                await session.send_audio(chunk)
+            await session.stream_audio(microphone)
 
     Chunks have the time on trio's clock at which their sound was heard in `AudioChunk.at`. The
     device is stopped and closed in a worker thread; one that takes more than five seconds for that

@@ -13,10 +13,10 @@ from ._polyphase import Polyphase
 
 Engine = Literal["auto", "soxr", "python"]
 
-#: The rates that sound may have here, in Hz.
+#: The rates that sound may have here, in Hz, and how many channels at most.
 MIN_RATE: Final = 1_000
 MAX_RATE: Final = 768_000
-_MAX_CHANNELS: Final = 255
+MAX_CHANNELS: Final = 255
 #: How many frames are worked on at once: memory does not grow with the sound.
 _STEP: Final = 16_384
 
@@ -55,7 +55,7 @@ class Resampler:
     ) -> None:
         _check("sample rate", from_rate, MIN_RATE, MAX_RATE)
         _check("sample rate", to_rate, MIN_RATE, MAX_RATE)
-        _check("number of channels", num_channels, 1, _MAX_CHANNELS)
+        _check("number of channels", num_channels, 1, MAX_CHANNELS)
         if engine not in ("auto", "soxr", "python"):
             raise ValueError(f"an engine is auto, soxr or python, not {engine!r}")
         self._from, self._to, self._channels = from_rate, to_rate, num_channels

@@ -10,7 +10,7 @@ import trio
 from ._align import FrameAligner
 from ._chunk import AudioChunk, check_format
 from ._pcm import SAMPLE_WIDTH, mix_down, pcm_of, samples_of
-from ._resample import Engine, Resampler
+from ._resample import MAX_RATE, MIN_RATE, Engine, Resampler
 from ._wav import WavReader
 from ._wav_header import strip_wav_header
 
@@ -74,8 +74,13 @@ def read_source(
 async def _convert(source: Any, conversion: "_Conversion") -> AsyncGenerator[bytes, None]:
     async with aclosing(_chunks(source)) as items:
         async for item in items:
+            has_sound = False
             for pcm in conversion.feed(item):
+                has_sound = has_sound or bool(pcm)
                 yield pcm
+            if not has_sound:
+                # Nobody waits for what takes no time to say, however much there is of it.
+                await trio.lowlevel.checkpoint()
     for pcm in conversion.flush():
         yield pcm
 
@@ -109,13 +114,21 @@ async def _of_async(chunks: AsyncIterable[object]) -> AsyncGenerator[object, Non
 
 
 async def _of_file(path: "str | os.PathLike[str]") -> AsyncGenerator[object, None]:
-    reader = await trio.to_thread.run_sync(WavReader, path)
-    try:
-        frames = _BLOCK_SECONDS * reader.sample_rate
-        while (block := await trio.to_thread.run_sync(reader.read, frames)).pcm:
+    """Read a file in a thread. One that is a pipe may block, and is treated as an iterator is."""
+    async with aclosing(_of_iterator(_blocks(path))) as blocks:
+        async for block in blocks:
             yield block
-    finally:
-        reader.close()
+
+
+def _blocks(path: "str | os.PathLike[str]") -> Iterator[AudioChunk]:
+    with WavReader(path) as reader:
+        rate = reader.sample_rate
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ValueError(
+                f"{os.fspath(path)}: a sample rate is from {MIN_RATE} to {MAX_RATE}, not {rate}"
+            )
+        while (block := reader.read(_BLOCK_SECONDS * rate)).pcm:
+            yield block
 
 
 async def _of_iterator(chunks: Iterator[object]) -> AsyncGenerator[object, None]:
@@ -123,11 +136,15 @@ async def _of_iterator(chunks: Iterator[object]) -> AsyncGenerator[object, None]
 
     A thread that blocks when this is cancelled is left to itself.
     """
+    # Not of trio's forty threads, which everybody else needs: these may be blocked for long.
+    limiter = trio.CapacityLimiter(1)
     in_thread = False
     try:
         while True:
             in_thread = True
-            chunk = await trio.to_thread.run_sync(next, chunks, _END, abandon_on_cancel=True)
+            chunk = await trio.to_thread.run_sync(
+                next, chunks, _END, abandon_on_cancel=True, limiter=limiter
+            )
             in_thread = False
             if chunk is _END:
                 return
@@ -177,7 +194,14 @@ class _Conversion:
 
     def _chunk(self, item: object) -> AudioChunk:
         if isinstance(item, AudioChunk):
-            return item
+            pcm: object = item.pcm
+            if not isinstance(pcm, bytes | bytearray | memoryview):
+                raise TypeError(
+                    f"sound is bytes; in item {self._items} of the source it is of type "
+                    f"{type(pcm).__name__}"
+                )
+            check_format(b"", item.sample_rate, item.num_channels)
+            return AudioChunk(bytes(pcm), item.sample_rate, item.num_channels)
         if not isinstance(item, bytes | bytearray | memoryview):
             raise TypeError(
                 f"a source of sound gives bytes or AudioChunks; its item {self._items} is "

@@ -183,7 +183,11 @@ class Speaker:
     # -- in PortAudio's thread --
 
     def _fill(self, block: Any, at: float) -> None:
-        pcm = self._list.take(len(block))
+        playlist = self._list
+        if playlist.queued:
+            # First of all, and as if the block were full: who drains may look right after the take.
+            self._until = at + self._line.seconds(len(block))
+        pcm = playlist.take(len(block))
         block[:] = pcm.ljust(len(block), b"\0")
         self._last = pcm
         if pcm:

@@ -10,7 +10,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final, final
 
-from ..audio import AudioChunk, SpeechBound, SpeechDetector, SpeechEnded, SpeechStarted
+from ..audio import (
+    AudioChunk,
+    FrameAligner,
+    SpeechBound,
+    SpeechDetector,
+    SpeechEnded,
+    SpeechStarted,
+)
+from ..audio._chunk import can_sound
 from ..audio._track import Track
 
 #: Silence that ends an utterance. A pause within a sentence is shorter.
@@ -34,6 +42,7 @@ class Hearing:
         self._is_clean = is_clean
         self._track = Track()
         self._format = (0, 0)
+        self._aligner = FrameAligner()
         self._detector: SpeechDetector | None = None
         #: How much the detector was given, in seconds.
         self._given = 0.0
@@ -53,13 +62,18 @@ class Hearing:
 
     def hear(self, chunk: AudioChunk, at: float) -> Iterator[SpeechBound]:
         """Yield the bounds of speech that are known with another chunk, which came `at`."""
-        if not chunk.num_frames:
+        if not can_sound(chunk):
             return
         format_ = (chunk.sample_rate, chunk.num_channels)
         if format_ != self._format:
             yield from self.settle()
             self._format = format_
+            self._aligner = FrameAligner(chunk.num_channels)
             self._detector = None
+        # Silence may follow, and has to begin between two samples.
+        chunk = AudioChunk(self._aligner.feed(chunk.pcm), *format_)
+        if not chunk.num_frames:
+            return
         before = self.end
         begin = self._track.place(at, chunk.sample_rate, chunk.num_frames) / chunk.sample_rate
         if self._detector is None:
@@ -85,6 +99,7 @@ class Hearing:
     def cut(self, at: float) -> Iterator[SpeechBound]:
         """What has not sounded by now never will: yield the end of what has."""
         self._track.cut(at)
+        self._aligner.clear()
         for bound in self.settle():
             yield type(bound)(min(bound.seconds, at))
 

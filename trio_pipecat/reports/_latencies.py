@@ -34,7 +34,11 @@ class Latencies:
         return f"<Latencies: {len(self)}, p50 {p50:.0f} ms, p95 {p95:.0f} ms>"
 
     def add(self, seconds: float) -> None:
-        """Record a time. What is below zero counts as zero, what is over an hour as an hour."""
+        """Record a time. What is below zero counts as zero, what is over an hour as an hour.
+
+        Raises:
+            ValueError: it is NaN.
+        """
         micros = round(min(max(seconds, 0) * _PER_SECOND, _HIGHEST))
         self._histogram.record_value(micros)
 

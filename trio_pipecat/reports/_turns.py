@@ -205,8 +205,11 @@ class TurnLog(Tap):
         return latencies
 
     async def wait_change(self) -> None:
-        """Wait until something is added to a turn, or the session is over. Cancelling is safe."""
-        if self._session.end is not None:
+        """Wait until something is added to a turn, or there is nothing more to listen to.
+
+        Cancelling is safe.
+        """
+        if self._session.end is not None or self not in self._driver.taps:
             await trio.lowlevel.checkpoint()
         else:
             await self._changed.park()
@@ -311,10 +314,12 @@ class TurnLog(Tap):
 
     def _interrupted(self, at: float) -> None:
         turn = self._speaking()
+        if turn is None and self._bot.end > at:
+            turn = self._bots_turn  # of a bot that does not say when it speaks
+        for bound in self._bot.cut(at):
+            self._bot_spoke(bound)
         if turn is not None:
             turn.interrupted = at
-            for bound in self._bot.cut(at):
-                self._bot_spoke(bound)
             # Of a burst it was known before when it would have sounded.
             if turn.bot_started is not None and turn.bot_started > at:
                 turn.bot_started = turn.bot_ended = None
