@@ -13,7 +13,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 import trio_pipecat as tp
 from trio_pipecat._tap import Tap
-from trio_pipecat.audio import AudioChunk
+from trio_pipecat.audio import AudioChunk, write_wav
 from trio_pipecat.reports import TurnLog
 from trio_pipecat.testing import SimulatedBot, serve_bot, virtual_network
 from trio_pipecat.transports._websocket import WebSocketTransport
@@ -383,6 +383,18 @@ async def test_what_cannot_be_streamed_is_refused(
         with pytest.raises(error, match=text):
             await session.stream_audio(source, **options)
         await session.stream_audio(AudioChunk.silence(0.1, 16_000))
+
+
+async def test_a_file_is_there_before_the_beat_begins(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """A disk is slower than a virtual clock, and may be slower than a real one."""
+    path = tmp_path / "hello.wav"
+    write_wav(path, AudioChunk(b"\1\1" * 16_000 * 30, 16_000))
+    async with tp.open_session(transport=scripted(just_ready)) as session:
+        await session.wait_ready()
+        report = await session.stream_audio(path)
+    assert (30, 0, 0) == (report.seconds, report.silence_seconds, report.waited_seconds)
 
 
 async def test_nothing_is_streamed_before_the_bot_is_ready(autojump_clock: MockClock) -> None:

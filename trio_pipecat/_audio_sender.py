@@ -69,10 +69,13 @@ class _Outgoing:
         #: Set when the last of it has sounded.
         self.over = trio.Event()
         self.source_ended = False
+        #: The source has given something: the beat does not begin before it can go on.
+        self.begun = False
         #: The source has nothing, and the beat does not wait for it any more.
         self.pausing = False
         self._rate = rate
         self._frames = 0
+        self._frame = self._size_of_frame()
         self._ahead = round(rate * READ_AHEAD) * SAMPLE_WIDTH
         self._pcm = bytearray()
         self._taken = 0
@@ -100,14 +103,11 @@ class _Outgoing:
         self.source_ended = True
         self._arrived.unpark_all()
 
-    @property
-    def _frame(self) -> int:
+    def _size_of_frame(self) -> int:
         """How many bytes the next frame has: of 11025 Hz, frames are not all equally long."""
-        begin, end = (
-            number * self._rate * _TICKS // TICKS_PER_SECOND
-            for number in (self._frames, self._frames + 1)
-        )
-        return (end - begin) * SAMPLE_WIDTH
+        ticks = self._rate * _TICKS
+        begin = self._frames * ticks // TICKS_PER_SECOND
+        return ((self._frames + 1) * ticks // TICKS_PER_SECOND - begin) * SAMPLE_WIDTH
 
     @property
     def has_frame(self) -> bool:
@@ -125,6 +125,7 @@ class _Outgoing:
         pcm = bytes(self._pcm[:size])
         del self._pcm[:size]
         self._frames += 1
+        self._frame = self._size_of_frame()
         if len(self._pcm) <= self._ahead // 2:  # not at every frame: that would cost a switch each
             self._wanted.unpark_all()
         self._taken += len(pcm)
@@ -169,8 +170,6 @@ class AudioSender:
         if self._stream is not None:
             raise trio.BusyResourceError("this session is streaming audio already")
         self._stream = stream = _Outgoing(self.rate, idle)
-        self._idle = idle
-        self._work.set()
         if self._over:
             stream.scope.cancel()
         try:
@@ -178,16 +177,28 @@ class AudioSender:
                 try:
                     async with aclosing(pieces):
                         async for pcm in pieces:
+                            if pcm and not stream.begun:
+                                self._begin(stream)
                             await stream.put(pcm)
                 except Exception:
-                    await stream.send_rest()
+                    await self._send_rest(stream)
                     raise
-                await stream.send_rest()
+                await self._send_rest(stream)
         finally:
             stream.drop()
             if self._stream is stream:
                 self._stream = None
         return stream.report if stream.over.is_set() else None
+
+    def _begin(self, stream: _Outgoing) -> None:
+        stream.begun = True
+        self._idle = stream.idle
+        self._work.set()
+
+    async def _send_rest(self, stream: _Outgoing) -> None:
+        if not stream.begun:
+            self._begin(stream)
+        await stream.send_rest()
 
     def finish(self) -> None:
         """The session is over: whoever streams is to stop."""
@@ -203,18 +214,22 @@ class AudioSender:
             if not await self._keep_the_beat():
                 return
 
+    @property
+    def _begun_stream(self) -> _Outgoing | None:
+        return self._stream if self._stream is not None and self._stream.begun else None
+
     async def _keep_the_beat(self) -> bool:
         """Send while there is something to send. False: the session takes no more."""
         pacer, tick = shared_pacer(), next_tick()
-        while self._stream is not None or self._idle == "silence":
+        while self._begun_stream is not None or self._idle == "silence":
             await pacer.sleep_until(tick)
-            stream = self._stream
+            stream = self._begun_stream
             if stream is not None:
                 tick += await self._wait_for_source(stream, tick)
                 if stream.source_ended and not stream.has_frame:
                     self._end(stream)
             # It may have been given up while the beat waited for its source.
-            stream = self._stream
+            stream = self._begun_stream
             chunk = self._next(stream)
             if chunk is not None:
                 if not await self._session.send_frame(chunk):

@@ -28,8 +28,8 @@ AudioSource: TypeAlias = (
 
 #: Conversion is done in pieces of so many seconds, so that nobody else has to wait for long.
 _PIECE_SECONDS: Final = 0.2
-#: So much of a file is read at once, in a thread.
-_BLOCK_SECONDS: Final = 4
+#: So much of a file is read at once, in a thread: of most files, all, before the beat begins.
+_BLOCK_BYTES: Final = 2 * 1024 * 1024
 _END: Final = object()
 _NO_RATE: Final = "bytes are sound only with a sample_rate: give it, or AudioChunks"
 
@@ -127,7 +127,8 @@ def _blocks(path: "str | os.PathLike[str]") -> Iterator[AudioChunk]:
             raise ValueError(
                 f"{os.fspath(path)}: a sample rate is from {MIN_RATE} to {MAX_RATE}, not {rate}"
             )
-        while (block := reader.read(_BLOCK_SECONDS * rate)).pcm:
+        frames = max(_BLOCK_BYTES // (SAMPLE_WIDTH * reader.num_channels), 1)
+        while (block := reader.read(frames)).pcm:
             yield block
 
 
