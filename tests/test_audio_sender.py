@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from trio_pipecat._audio_sender import (
     FRAME_SECONDS,
     MAX_CATCH_UP,
+    MAX_LAG,
     PATIENCE,
     AudioSender,
     IdleAudio,
@@ -16,6 +17,7 @@ from trio_pipecat._audio_sender import (
     StreamReport,
 )
 from trio_pipecat.audio import AudioChunk, Lateness
+from trio_pipecat.audio._source import Piece
 
 RATE = 8_000
 #: 20 ms at 8 kHz, in bytes.
@@ -66,11 +68,11 @@ class Stage:
         return report
 
 
-async def source(*steps: bytes | float) -> AsyncGenerator[bytes, None]:
+async def source(*steps: bytes | float) -> AsyncGenerator[Piece, None]:
     """Yield bytes, and sleep in between."""
     for step in steps:
         if isinstance(step, bytes):
-            yield step
+            yield Piece(step, None)
         else:
             await trio.sleep(step)
 
@@ -252,8 +254,8 @@ async def test_one_stream_at_a_time(
 async def test_what_came_before_an_error_is_sent(autojump_clock: MockClock, stage: Stage) -> None:
     """Then it is raised."""
 
-    async def failing() -> AsyncGenerator[bytes, None]:
-        yield b"\1" * FRAME * 3
+    async def failing() -> AsyncGenerator[Piece, None]:
+        yield Piece(b"\1" * FRAME * 3, None)
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
@@ -274,11 +276,11 @@ async def test_little_is_read_ahead(autojump_clock: MockClock, stage: Stage) -> 
     """A source of any length is never in memory."""
     read = 0
 
-    async def endless() -> AsyncGenerator[bytes, None]:
+    async def endless() -> AsyncGenerator[Piece, None]:
         nonlocal read
         while True:
             read += 1
-            yield b"\1" * FRAME
+            yield Piece(b"\1" * FRAME, None)
 
     with trio.move_on_after(1):
         await stage.sender.stream(endless(), "silence")
@@ -289,10 +291,10 @@ async def test_the_sources_generator_is_closed(autojump_clock: MockClock, stage:
     """Even if it has not run out."""
     closed = trio.Event()
 
-    async def endless() -> AsyncGenerator[bytes, None]:
+    async def endless() -> AsyncGenerator[Piece, None]:
         try:
             while True:
-                yield b"\1" * FRAME
+                yield Piece(b"\1" * FRAME, None)
         finally:
             closed.set()
 
@@ -316,3 +318,75 @@ async def test_a_session_that_is_over_ends_the_stream(
         assert None is await stage.sender.stream(source(b"\1" * FRAME, 100.0), "silence")
     assert 0.5 == trio.current_time()
     assert None is await stage.sender.stream(source(b"\1" * FRAME), "silence")
+
+
+async def live(*held_up: tuple[int, float], frames: int = 100) -> AsyncGenerator[Piece, None]:
+    """Yield frames as a microphone that was on all the time, and is held up after some of them."""
+    began, holds = trio.current_time(), dict(held_up)
+    for number in range(frames):
+        until = began + (number + 1) * FRAME_SECONDS
+        await trio.sleep_until(until)
+        await trio.sleep(holds.get(number, 0))
+        yield Piece(bytes([number % 250 + 1]) * FRAME, until)
+
+
+def delays(line: Line) -> list[float]:
+    """Return how long after its end each frame of `live` went out."""
+    return [
+        round(at - (pcm[0]) * FRAME_SECONDS, 3) for at, pcm in line.frames if pcm != bytes(FRAME)
+    ]
+
+
+async def test_a_live_source_that_was_held_up_is_made_up_for(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """All of it is sent, a little faster, and then it is in time again."""
+    report = await stage.sender.stream(live((20, 0.4)), "silence")
+    assert report is not None
+    late = delays(stage.line)
+    assert 100 == len(late)
+    assert max(late) >= 0.4
+    assert max(late[60:]) <= max(late[:20]) + MAX_LAG
+    assert 0.2 <= report.hurried_seconds <= 0.5
+    assert 0.3 <= report.silence_seconds <= 0.4
+
+
+async def test_a_live_source_that_is_in_time_is_not_hurried(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """Nor one that is a little late now and then."""
+    report = await stage.sender.stream(live(*[(number, 0.04) for number in (10, 30, 50)]), "none")
+    assert report is not None
+    assert 0 == report.hurried_seconds
+    assert bytes(range(1, 101)) == bytes(pcm[0] for _, pcm in stage.line.frames)
+
+
+async def test_a_microphone_whose_clock_is_fast_does_not_fall_behind(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """What it gives too much is sent too."""
+
+    async def fast() -> AsyncGenerator[Piece, None]:
+        began = trio.current_time()
+        for number in range(3_000):
+            await trio.sleep_until(began + (number + 1) * FRAME_SECONDS * 0.99)
+            yield Piece(b"\1" * FRAME, trio.current_time())
+
+    report = await stage.sender.stream(fast(), "none")
+    assert report is not None
+    assert 60 == pytest.approx(report.seconds)
+    assert 60 * 0.99 + 2 * MAX_LAG >= trio.current_time()
+
+
+async def test_what_was_made_ahead_is_not_hurried(autojump_clock: MockClock, stage: Stage) -> None:
+    """A burst is spoken in its own time, even if it says when it came."""
+
+    async def burst() -> AsyncGenerator[Piece, None]:
+        until = trio.current_time()
+        for _ in range(100):
+            until += FRAME_SECONDS
+            yield Piece(b"\1" * FRAME, until)
+
+    report = await stage.sender.stream(burst(), "none")
+    assert report is not None
+    assert (0, 2) == (report.hurried_seconds, pytest.approx(trio.current_time()))

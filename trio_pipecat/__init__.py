@@ -144,6 +144,8 @@ from ._version import __version__ as __version__
 from ._wav_recorder import WavRecorder as WavRecorder
 from .audio import AudioChunk as AudioChunk
 from .audio import AudioDevice as AudioDevice
+from .audio import AudioSource as AudioSource
+from .audio import Lateness as Lateness
 from .audio import Microphone as Microphone
 from .audio import Speaker as Speaker
 from .audio import list_devices as list_devices
@@ -158,6 +160,7 @@ __all__ = [
     "AppendToContextResult",
     "AudioChunk",
     "AudioDevice",
+    "AudioSource",
     "AudioStarted",
     "AudioStream",
     "BotAudioLevel",
@@ -212,6 +215,7 @@ __all__ = [
     "InlineSource",
     "InternalError",
     "InvalidParamsError",
+    "Lateness",
     "LlmFunctionCall",
     "LlmFunctionCallInProgress",
     "LlmFunctionCallResult",

@@ -11,6 +11,11 @@ Three things can be too slow, and each is treated in its own way:
 * a source that is hardly too slow, as microphones are: the beat waits for it, up to `PATIENCE`, and
   goes on from there, so that in the end it is as late as the source is at its worst;
 * a source that pauses: silence is sent meanwhile, if there is to be any.
+
+A live source that was held up has all of that to say at once. It would be late by as much for the
+rest of its life, so it is sent up to three times as fast until it is not (what is in time is what
+came with the least delay so far). Only what was heard by somebody (its chunks say when) is live;
+what is made may be made ahead of its time.
 """
 
 from collections.abc import AsyncGenerator
@@ -24,6 +29,7 @@ from ._pacer import TICKS_PER_SECOND, next_tick, seconds_since, shared_pacer
 from .audio import AudioChunk
 from .audio._lateness import Lateness
 from .audio._pcm import SAMPLE_WIDTH
+from .audio._source import Piece
 
 #: What is sent while there is nothing to say.
 IdleAudio: TypeAlias = Literal["silence", "none"]
@@ -35,6 +41,10 @@ _TICKS: Final = round(FRAME_SECONDS * TICKS_PER_SECOND)
 MAX_CATCH_UP: Final = 0.5
 #: How long the beat waits for a source before there is silence instead, in seconds.
 PATIENCE: Final = 0.06
+#: How much later than at its best a live source may be, in seconds, and how far that is made up.
+MAX_LAG: Final = 0.1
+_LEAST_LAG: Final = 0.03
+_HURRY: Final = 2
 #: So much is read ahead of the beat, in seconds.
 READ_AHEAD: Final = 0.4
 
@@ -49,6 +59,8 @@ class StreamReport:
     silence_seconds: float = 0.0
     #: How long the beat has waited for the source.
     waited_seconds: float = 0.0
+    #: Sound that was sent faster than it was spoken, because a live source had been held up.
+    hurried_seconds: float = 0.0
     #: How often, and how long in all, the beat began anew because this process or the link was
     #: held up for longer than can be caught up.
     stalls: int = 0
@@ -71,6 +83,10 @@ class _Outgoing:
         self.source_ended = False
         #: The source has given something: the beat does not begin before it can go on.
         self.begun = False
+        #: When the last that was put was heard; and the least by which that was ago.
+        self._heard_until: float | None = None
+        self._least_lag = float("inf")
+        self._hurries = False
         #: The source has nothing, and the beat does not wait for it any more.
         self.pausing = False
         self._rate = rate
@@ -82,9 +98,10 @@ class _Outgoing:
         self._arrived = trio.lowlevel.ParkingLot()
         self._wanted = trio.lowlevel.ParkingLot()
 
-    async def put(self, pcm: bytes) -> None:
+    async def put(self, piece: Piece) -> None:
         """Add sound; wait if there is enough for now. Cancelling: it is added whole."""
-        self._pcm += pcm
+        self._pcm += piece.pcm
+        self._heard_until = piece.until
         self._arrived.unpark_all()
         if len(self._pcm) > self._ahead:
             await self._wanted.park()
@@ -113,6 +130,17 @@ class _Outgoing:
     def has_frame(self) -> bool:
         """Is there something to send: a frame, or the last piece of one?"""
         return len(self._pcm) >= (1 if self.source_ended else self._frame)
+
+    def must_hurry(self) -> bool:
+        """Is what is next of a live source much later than it need be?"""
+        if self._heard_until is None:
+            return False
+        waiting = len(self._pcm) / SAMPLE_WIDTH / self._rate
+        lag = trio.current_time() - self._heard_until + waiting
+        self._least_lag = min(self._least_lag, lag)
+        late = lag - self._least_lag
+        self._hurries = late > (_LEAST_LAG if self._hurries else MAX_LAG)
+        return self._hurries and self.has_frame
 
     async def wait_for_frame(self) -> None:
         """Wait until there is something to send, or the source has ended."""
@@ -156,7 +184,7 @@ class AudioSender:
         self._over = False
 
     async def stream(
-        self, pieces: AsyncGenerator[bytes, None], idle: IdleAudio
+        self, pieces: AsyncGenerator[Piece, None], idle: IdleAudio
     ) -> StreamReport | None:
         """Send what `pieces` yields: mono PCM of our rate, in pieces of a few frames at most.
 
@@ -176,10 +204,10 @@ class AudioSender:
             with stream.scope:
                 try:
                     async with aclosing(pieces):
-                        async for pcm in pieces:
-                            if pcm and not stream.begun:
+                        async for piece in pieces:
+                            if piece.pcm and not stream.begun:
                                 self._begin(stream)
-                            await stream.put(pcm)
+                            await stream.put(piece)
                 except Exception:
                     await self._send_rest(stream)
                     raise
@@ -236,6 +264,8 @@ class AudioSender:
                     return False
                 tick = self._count(tick, stream)
             tick += _TICKS
+            if stream is not None and not await self._hurry(stream):
+                return False
         return True
 
     async def _wait_for_source(self, stream: _Outgoing, tick: int) -> int:
@@ -251,6 +281,16 @@ class AudioSender:
         waited = max(next_tick() - tick, 0)
         stream.report.waited_seconds += waited / TICKS_PER_SECOND
         return waited
+
+    async def _hurry(self, stream: _Outgoing) -> bool:
+        """Send some of what a live source is late with. False: the session takes no more."""
+        for _ in range(_HURRY):
+            if not stream.must_hurry():
+                break
+            stream.report.hurried_seconds += FRAME_SECONDS
+            if not await self._session.send_frame(AudioChunk(stream.take(), self.rate)):
+                return False
+        return True
 
     def _next(self, stream: _Outgoing | None) -> AudioChunk | None:
         if stream is not None and stream.has_frame:

@@ -31,7 +31,8 @@ from ._session import Session
 from ._state import SessionEnd, State
 from ._tap import Tap
 from ._urls import scrub
-from .audio import AudioChunk, Resampler
+from .audio import AudioChunk
+from .audio._resample import load_engine
 from .audio._soundtrack import Soundtrack
 from .audio._stereo import BOT, USER
 from .transports import Incoming
@@ -97,7 +98,7 @@ class WavRecorder(Tap):
         self._heard_input = False
         self._sound = Soundtrack(self.path, sample_rate, cues=True)
         # What it imports takes a moment, which is cheaper now than when the bot begins to speak.
-        Resampler(16_000, 24_000)
+        load_engine()
         self._sound.open()
         self._recording = True
         for state, at in history:

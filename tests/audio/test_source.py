@@ -1,6 +1,7 @@
 """What can be streamed, as short pieces of mono PCM."""
 
 import os
+import struct
 import threading
 from array import array
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +30,7 @@ def ramp(frames: int, channels: int = 1) -> bytes:
 async def read(source: Any, **format_: int) -> bytes:
     """Return all that comes of a source at 16 kHz; and no piece is long."""
     async with aclosing(read_source(source, to_rate=RATE, **format_)) as pieces:
-        found = [piece async for piece in pieces]
+        found = [piece.pcm async for piece in pieces]
     assert all(len(piece) <= 2 * 4_800 for piece in found)
     return b"".join(found)
 
@@ -295,3 +296,37 @@ async def test_generators_are_closed_with_the_reading() -> None:
             await anext(pieces)
             await anext(pieces)
     assert ["plain", "async"] == closed
+
+
+async def test_live_sound_says_when_it_was_heard() -> None:
+    """One chunk after the other, also of those that came at once; what was made does not say."""
+    chunks = [AudioChunk(bytes(3_200), RATE, at=at) for at in (5.0, 5.0, 7.0)]
+    async with aclosing(read_source(chunks, to_rate=RATE)) as pieces:
+        until = [piece.until async for piece in pieces if piece.pcm]
+    assert [5.1, 5.2, 7.1] == pytest.approx(until)
+    async with aclosing(read_source(SOUND, to_rate=RATE, sample_rate=RATE)) as pieces:
+        assert {None} == {piece.until async for piece in pieces}
+
+
+async def test_pieces_of_a_file_that_is_not_16_bit_are_refused() -> None:
+    """They would be noise; the whole of it is not."""
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + 4_000,
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        RATE,
+        RATE * 4,
+        4,
+        32,
+        b"data",
+        4_000,
+    )
+    whole = header + struct.pack("<1000f", *[0.25] * 1_000)
+    assert struct.pack("<1000h", *[8_192] * 1_000) == await read(whole, sample_rate=RATE)
+    with pytest.raises(ValueError, match="give the path or the whole"):
+        await read([whole[:1_000], whole[1_000:]], sample_rate=RATE)

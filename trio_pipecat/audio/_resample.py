@@ -60,7 +60,8 @@ class Resampler:
             raise ValueError(f"an engine is auto, soxr or python, not {engine!r}")
         self._from, self._to, self._channels = from_rate, to_rate, num_channels
         self._frame = SAMPLE_WIDTH * num_channels
-        self._make = _Soxr if engine != "python" and _has_soxr(engine) else Polyphase
+        is_soxr = from_rate != to_rate and engine != "python" and _has_soxr(engine)
+        self._make = _Soxr if is_soxr else Polyphase
         self._restart()
 
     def resample(self, pcm: bytes) -> bytes:
@@ -127,6 +128,11 @@ def resample(pcm: bytes, from_rate: int, to_rate: int, num_channels: int) -> byt
     """Return the whole of a sound at another rate."""
     resampler = Resampler(from_rate, to_rate, num_channels)
     return resampler.resample(pcm) + resampler.flush()
+
+
+def load_engine() -> None:
+    """Import soxr, if it is there. It takes a moment, which may be spent in a thread."""
+    _has_soxr("auto")
 
 
 def _has_soxr(engine: Engine) -> bool:

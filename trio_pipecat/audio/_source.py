@@ -3,14 +3,14 @@
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, TypeAlias, cast, final
+from typing import Any, Final, NamedTuple, TypeAlias, cast, final
 
 import trio
 
 from ._align import FrameAligner
 from ._chunk import AudioChunk, check_format
 from ._pcm import SAMPLE_WIDTH, mix_down, pcm_of, samples_of
-from ._resample import MAX_RATE, MIN_RATE, Engine, Resampler
+from ._resample import MAX_RATE, MIN_RATE, Engine, Resampler, load_engine
 from ._wav import WavReader
 from ._wav_header import strip_wav_header
 
@@ -26,6 +26,17 @@ AudioSource: TypeAlias = (
     | AsyncIterable[AudioChunk | bytes]
 )
 
+
+class Piece(NamedTuple):
+    """Mono PCM, and when the last of it was heard, on trio's clock; None: it was made, not heard.
+
+    Of chunks that came at once, each was heard after the one before.
+    """
+
+    pcm: bytes
+    until: float | None
+
+
 #: Conversion is done in pieces of so many seconds, so that nobody else has to wait for long.
 _PIECE_SECONDS: Final = 0.2
 #: So much of a file is read at once, in a thread: of most files, all, before the beat begins.
@@ -36,7 +47,7 @@ _NO_RATE: Final = "bytes are sound only with a sample_rate: give it, or AudioChu
 
 def read_source(
     source: AudioSource, *, to_rate: int, sample_rate: int | None = None, num_channels: int = 1
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[Piece, None]:
     """Return the sound of `source` as mono PCM of `to_rate`, in pieces of about 0.2 s at most.
 
     Close it, and the file or the async generator behind it is closed.
@@ -65,24 +76,23 @@ def read_source(
     if sample_rate is not None:
         check_format(b"", sample_rate, num_channels)
         Resampler(sample_rate, to_rate)
-    # What is made as it is sent can't wait for a tenth of a second of soxr's.
-    is_live = not isinstance(source, str | os.PathLike | AudioChunk | Sequence)
-    engine: Engine = "python" if is_live else "auto"
+    # What is made as it is sent can't wait for a tenth of a second of soxr's. Files are read in a
+    # thread, which can import it: that takes as long.
+    engine: Engine = "auto" if isinstance(source, str | os.PathLike) else "python"
     return _convert(source, _Conversion(to_rate, sample_rate, num_channels, engine))
 
 
-async def _convert(source: Any, conversion: "_Conversion") -> AsyncGenerator[bytes, None]:
+async def _convert(source: Any, conversion: "_Conversion") -> AsyncGenerator[Piece, None]:
     async with aclosing(_chunks(source)) as items:
         async for item in items:
             has_sound = False
-            for pcm in conversion.feed(item):
-                has_sound = has_sound or bool(pcm)
-                yield pcm
+            for piece in conversion.feed(item):
+                has_sound = has_sound or bool(piece.pcm)
+                yield piece
             if not has_sound:
                 # Nobody waits for what takes no time to say, however much there is of it.
                 await trio.lowlevel.checkpoint()
-    for pcm in conversion.flush():
-        yield pcm
+    yield conversion.flush()
 
 
 def _chunks(source: Any) -> AsyncGenerator[object, None]:
@@ -121,6 +131,7 @@ async def _of_file(path: "str | os.PathLike[str]") -> AsyncGenerator[object, Non
 
 
 def _blocks(path: "str | os.PathLike[str]") -> Iterator[AudioChunk]:
+    load_engine()
     with WavReader(path) as reader:
         rate = reader.sample_rate
         if not MIN_RATE <= rate <= MAX_RATE:
@@ -170,28 +181,34 @@ class _Conversion:
         self._aligner = FrameAligner(1)
         self._resampler = Resampler(to_rate, to_rate)
         self._items = 0
+        self._is_cut_file = False
+        self._until: float | None = None
 
-    def feed(self, item: object) -> Iterator[bytes]:
+    def feed(self, item: object) -> Iterator[Piece]:
         """Yield what comes of another item of the source, piece by piece."""
         self._items += 1
         chunk = self._chunk(item)
         format_ = (chunk.sample_rate, chunk.num_channels)
         if format_ != self._format:
-            yield self._resampler.flush()
+            yield self.flush()
             self._format = format_
             self._aligner = FrameAligner(chunk.num_channels)
             self._resampler = Resampler(chunk.sample_rate, self._to_rate, engine=self._engine)
         pcm = self._aligner.feed(chunk.pcm)
+        if chunk.at is not None:
+            self._until = chunk.at if self._until is None else max(self._until, chunk.at)
         step = round(_PIECE_SECONDS * chunk.sample_rate) * chunk.num_channels * SAMPLE_WIDTH
         for start in range(0, len(pcm), step):
             piece = pcm[start : start + step]
             if chunk.num_channels > 1:
                 piece = pcm_of(mix_down(samples_of(piece), chunk.num_channels))
-            yield self._resampler.resample(piece)
+            if self._until is not None:
+                self._until += len(piece) / SAMPLE_WIDTH / chunk.sample_rate
+            yield Piece(self._resampler.resample(piece), self._until)
 
-    def flush(self) -> Iterator[bytes]:
-        """Yield the rest."""
-        yield self._resampler.flush()
+    def flush(self) -> Piece:
+        """Return the rest."""
+        return Piece(self._resampler.flush(), self._until)
 
     def _chunk(self, item: object) -> AudioChunk:
         if isinstance(item, AudioChunk):
@@ -202,7 +219,7 @@ class _Conversion:
                     f"{type(pcm).__name__}"
                 )
             check_format(b"", item.sample_rate, item.num_channels)
-            return AudioChunk(bytes(pcm), item.sample_rate, item.num_channels)
+            return AudioChunk(bytes(pcm), item.sample_rate, item.num_channels, item.at)
         if not isinstance(item, bytes | bytearray | memoryview):
             raise TypeError(
                 f"a source of sound gives bytes or AudioChunks; its item {self._items} is "
@@ -211,8 +228,11 @@ class _Conversion:
         if self._sample_rate is None:
             raise ValueError(_NO_RATE)
         chunk = AudioChunk(bytes(item), self._sample_rate, self._num_channels)
+        if self._is_cut_file:
+            raise ValueError("of a WAV file that is not 16-bit PCM, give the path or the whole")
         if self._items == 1:
             chunk = strip_wav_header(chunk)
+            self._is_cut_file = chunk.pcm not in bytes(item)
             # The header of a file that comes in pieces is that of the others too.
             self._sample_rate, self._num_channels = chunk.sample_rate, chunk.num_channels
         return chunk

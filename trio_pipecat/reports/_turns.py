@@ -375,7 +375,7 @@ class TurnLog(Tap):
         """Put down what `Session.audio` could not call back when the bot was interrupted."""
         stale = self._audio.stale_seconds - self._stale
         if stale > 0:
-            for turn in reversed(self.turns):
+            for turn in reversed(self.turns[-3:]):
                 if turn.interrupted is not None:
                     turn.stale_ms += 1000 * stale
                     self._stale = self._audio.stale_seconds
