@@ -38,7 +38,7 @@ _block transports._envelope transports._outbox transports._upgrade
 transports._wires transports._memory
 transports._websocket transports._registry
 transports
-_options _tap _pacer
+_options _tap _pacer _bot_audio
 _audio_sender
 _http
 _start
@@ -48,7 +48,7 @@ _driver
 _session
 _client _wav_recorder
 __init__
-reports._latencies reports._hearing
+reports._latencies reports._hearing reports._turn
 reports._turns
 reports
 testing._voice testing._bot_protocol testing._http_server testing._network

@@ -28,6 +28,7 @@ import trio
 
 from ._audio_sender import AudioSender, SendsAudio
 from ._block import Block
+from ._bot_audio import BotAudio
 from ._causes import root_cause, sole_leaf
 from ._errors import (
     BotNotReadyError,
@@ -74,7 +75,7 @@ from ._state import EndReason, SessionEnd, Side, State
 from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
 from ._tap import Tap
 from ._targets import Plan
-from .audio import AudioChunk, FrameAligner, Lateness
+from .audio import AudioChunk, Lateness
 from .audio._chunk import can_sound
 from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
 
@@ -119,7 +120,7 @@ class Driver(StreamOwner, SendsAudio):
         self.services: Services
         self.block: Block
         self._event_streams: list[EventStream[Any] | Backlog] = [self.backlog]
-        self._audio_streams: list[AudioStream] = []
+        self._bot_audio = BotAudio(self.fail)
         self._link: Transport | None = None
         self._link_scope = trio.CancelScope()
         self._reading = trio.CancelScope()
@@ -128,11 +129,7 @@ class Driver(StreamOwner, SendsAudio):
         self._last_state = State.IDLE
         self._seen = 0
         self._last_type: str | None = None
-        self._audio_format: tuple[int, int] | None = None
-        #: Of the bot's sound in this format, which may be cut in the middle of a frame.
-        self._aligner = FrameAligner()
         self._audio_sender: AudioSender | None = None
-        self._bot_speaks = False
         self._waiters: set[trio.Event] = set()
         self._woke = False
 
@@ -301,7 +298,7 @@ class Driver(StreamOwner, SendsAudio):
             except ProtocolError as error:
                 events = [MalformedMessage(reason=str(error), raw=item, at=now)]
         elif isinstance(item, Interruption):
-            self._interrupt_audio()
+            self._bot_audio.interrupt()
             events = self.protocol.receive_interruption(at=now)
         elif isinstance(item, Undecodable):
             events = [MalformedMessage(reason=item.detail, raw=item.raw, at=now)]
@@ -310,19 +307,10 @@ class Driver(StreamOwner, SendsAudio):
 
     def _receive_audio(self, chunk: AudioChunk, now: float) -> None:
         self._last_type = "audio"
-        format_ = (chunk.sample_rate, chunk.num_channels)
-        if format_ != self._audio_format:
-            self._audio_format = format_
-            rate, channels = format_
-            self._aligner = FrameAligner(channels)
+        if self._bot_audio.is_new_format(chunk):
+            rate, channels = chunk.sample_rate, chunk.num_channels
             self.emit(AudioStarted(sample_rate=rate, num_channels=channels, at=now))
-        pcm = self._aligner.feed(chunk.pcm)
-        if pcm is not chunk.pcm:
-            chunk = attrs.evolve(chunk, pcm=pcm)
-        if not pcm:
-            return
-        for stream in self._audio_streams:
-            stream._feed(chunk)
+        self._bot_audio.receive(chunk)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, BotMessage):
@@ -332,11 +320,9 @@ class Driver(StreamOwner, SendsAudio):
             case BotReady() if event is self.protocol.bot_ready:
                 self._become_ready(event)
             case BotInterrupted():
-                self._interrupt_audio()
+                self._bot_audio.interrupt()
             case BotStartedSpeaking() | BotStoppedSpeaking():
-                self._bot_speaks = isinstance(event, BotStartedSpeaking)
-                for stream in self._audio_streams:
-                    stream._refresh()
+                self._bot_audio.note_speaking(is_speaking=isinstance(event, BotStartedSpeaking))
             case Error(fatal=True):
                 self._end(
                     Ending(reason="fatal_error", first="bot", error=_fatal(event.error)),
@@ -352,14 +338,6 @@ class Driver(StreamOwner, SendsAudio):
             self.protocol.bot_ready = event
             self._reading.deadline = float("inf")
             self._enter(State.READY)
-
-    def _interrupt_audio(self) -> None:
-        self._aligner.clear()
-        for stream in tuple(self._audio_streams):
-            try:
-                stream._interrupt(is_speaking=self._bot_speaks)
-            except Exception as error:  # of `on_flush`: it is not ours
-                self.fail(error)
 
     # -- ending --
 
@@ -477,13 +455,13 @@ class Driver(StreamOwner, SendsAudio):
         if self.end is not None:
             stream._finish()
         elif isinstance(stream, AudioStream):
-            self._audio_streams.append(stream)
+            self._bot_audio.streams.append(stream)
         else:
             self._event_streams.append(stream)
 
     def streams(self) -> Iterator[Stream[Any]]:
         """Return every stream that is open."""
-        return chain(self._event_streams, self._audio_streams)
+        return chain(self._event_streams, self._bot_audio.streams)
 
     def stream_moved(self) -> None:
         """A reader came back for more and found nothing, or left."""
@@ -509,7 +487,7 @@ class Driver(StreamOwner, SendsAudio):
 
     def stream_closed(self, stream: Stream[Any]) -> None:
         """Nobody wants this stream any more."""
-        for streams in (self._event_streams, self._audio_streams):
+        for streams in (self._event_streams, self._bot_audio.streams):
             with suppress(ValueError):
                 streams.remove(stream)  # type: ignore[arg-type]  # it is in one of them
 

@@ -12,7 +12,6 @@ heard after it.
 from types import TracebackType
 from typing import Any, Final, Self, final
 
-import attrs
 import trio
 
 from .._codec import decode_command
@@ -40,6 +39,7 @@ from ..audio import AudioChunk, SpeechBound, SpeechStarted
 from ..transports import Incoming
 from ._hearing import Hearing
 from ._latencies import Latencies
+from ._turn import Turn, rounded
 
 #: Events of which a turn keeps the first that came, by the name of the field.
 _MARKS: Final[dict[type[Event], str]] = {
@@ -50,89 +50,8 @@ _MARKS: Final[dict[type[Event], str]] = {
     BotTtsStopped: "tts_stopped",
     BotStartedSpeaking: "bot_started_speaking",
 }
-_DIGITS: Final = 4
 #: A user of whom nothing came for so long, in seconds, is not speaking.
 _QUIET: Final = 0.2
-
-
-@attrs.define(kw_only=True, eq=False)
-class Turn:
-    """One exchange. Times are in seconds since the session began; None: it has not happened.
-
-    What was heard is measured from the sound, to about 10 ms where there is no noise:
-    `user_started`, `user_ended`, `bot_started` and `bot_ended`. The rest is when the bot's events
-    came, the first of each kind; `bot_stopped_speaking` is the last.
-    """
-
-    number: int
-    user_started: float | None = None
-    user_ended: float | None = None
-    #: When text was sent instead.
-    text_sent: float | None = None
-    user_text: str = ""
-    user_stopped_speaking: float | None = None
-    llm_started: float | None = None
-    llm_stopped: float | None = None
-    tts_started: float | None = None
-    tts_stopped: float | None = None
-    bot_started_speaking: float | None = None
-    bot_started: float | None = None
-    bot_ended: float | None = None
-    bot_stopped_speaking: float | None = None
-    #: When the bot was interrupted.
-    interrupted: float | None = None
-    #: Sound that `Session.audio` had given out by then and that was still to sound, and what it
-    #: gave out of the same utterance afterwards, in milliseconds.
-    stale_ms: float = 0.0
-    metrics: list[Metrics] = attrs.field(factory=list, repr=lambda metrics: f"<{len(metrics)}>")
-    _heard: dict[object, str] = attrs.field(factory=dict, repr=False, init=False)
-
-    @property
-    def voice_to_voice(self) -> float | None:
-        """From the end of the user's voice to the first sound of the bot's: what a caller waits.
-
-        Negative if the bot spoke before the user was done.
-        """
-        if self.user_ended is None or self.bot_started is None:
-            return None
-        return self.bot_started - self.user_ended
-
-    @property
-    def text_to_voice(self) -> float | None:
-        """From the text to the first sound."""
-        if self.text_sent is None or self.bot_started is None:
-            return None
-        return self.bot_started - self.text_sent
-
-    @property
-    def bot_text(self) -> str:
-        """What the bot said, as far as it was spoken."""
-        return " ".join(filter(None, (text.strip() for text in self._heard.values())))
-
-    @property
-    def server_ttfb(self) -> dict[str, float]:
-        """The server's own times to first byte in this turn, in seconds, by processor."""
-        return {
-            timing.processor: timing.value
-            for metrics in self.metrics
-            for timing in metrics.ttfb or ()
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as a JSON object: its fields, rounded to 0.1 ms, and what follows from them."""
-        times = {
-            field.name: _rounded(getattr(self, field.name))
-            for field in attrs.fields(Turn)
-            if field.name not in ("metrics", "_heard", "number")
-        }
-        return {
-            "number": self.number,
-            **times,
-            "bot_text": self.bot_text,
-            "voice_to_voice": _rounded(self.voice_to_voice),
-            "text_to_voice": _rounded(self.text_to_voice),
-            "server_ttfb": self.server_ttfb,
-        }
 
 
 @final
@@ -217,7 +136,7 @@ class TurnLog(Tap):
     def as_json(self) -> dict[str, Any]:
         """Return it all as a JSON object."""
         return {
-            "bot_ready": _rounded(self.bot_ready),
+            "bot_ready": rounded(self.bot_ready),
             "turns": [turn.as_json() for turn in self.turns],
         }
 
@@ -280,7 +199,7 @@ class TurnLog(Tap):
     def _turn_of_user(self) -> Turn:
         """Return the turn of a user who begins to speak: a new one, if the last was answered."""
         turn = self.turns[-1] if self.turns else None
-        if turn is None or turn.text_sent is not None or _was_answered(turn):
+        if turn is None or turn.text_sent is not None or turn.was_answered:
             return self._begin()
         return turn
 
@@ -291,7 +210,7 @@ class TurnLog(Tap):
         command = decoded[1] if isinstance(decoded, tuple) else None
         if isinstance(command, SendText) and command.run_immediately:
             turn = self.turns[-1] if self.turns else None
-            if turn is None or turn.text_sent is not None or _was_answered(turn):
+            if turn is None or turn.text_sent is not None or turn.was_answered:
                 turn = self._begin()
             turn.text_sent = at
             turn.user_text = command.content
@@ -332,7 +251,7 @@ class TurnLog(Tap):
                 users = self._users_turn or self._answering()
                 users.user_text = f"{users.user_text} {text}".strip()
             case BotOutput():
-                _hear(self._answering(), event)
+                self._answering().hear(event)
             case Metrics():
                 self._answering().metrics.append(event)
             case BotStoppedSpeaking():
@@ -383,24 +302,3 @@ class TurnLog(Tap):
 
     def _now(self) -> float:
         return trio.current_time() - self._began
-
-
-def _was_answered(turn: Turn) -> bool:
-    return turn.bot_started is not None or turn.bot_started_speaking is not None
-
-
-def _hear(turn: Turn, output: BotOutput) -> None:
-    """Add what was spoken to a turn's text."""
-    progress = output.spoken_progress
-    if output.output_type == "word":
-        turn._heard[None] = f"{turn._heard.get(None, '')} {output.text}"
-    elif output.spoken_status == "completed" or (
-        progress is None and output.will_be_spoken is False
-    ):
-        turn._heard[output.segment_id] = output.text
-    elif progress is not None:
-        turn._heard[output.segment_id] = progress.accumulated_text
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, _DIGITS) if isinstance(value, float) else value
