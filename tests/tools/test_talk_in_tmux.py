@@ -2,10 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +22,10 @@ class Terminal:
     """A tmux of the test's own."""
 
     def __init__(self, width: int = 80, height: int = 24) -> None:
-        self._tmux = [program("tmux", "apt-get install tmux"), "-L", f"talk-{uuid.uuid4().hex[:8]}"]
-        self._tmux += ["-f", "/dev/null"]
+        tmux = program("tmux", "apt-get install tmux")
+        # A socket's path is short.
+        self._place = Path(tempfile.mkdtemp(prefix="talk-"))
+        self._tmux = [tmux, "-S", str(self._place / "socket"), "-f", "/dev/null"]
         environment = {**os.environ, "PS1": "$ ", "ENV": "", "LC_ALL": "C.UTF-8"}
         environment.pop("TMUX", None)
         size = ["-x", str(width), "-y", str(height)]
@@ -43,6 +46,7 @@ class Terminal:
     def close(self) -> None:
         """End it, and all that runs in it."""
         self._do("kill-server")
+        shutil.rmtree(self._place)
 
     def press(self, *keys: str) -> None:
         """Press keys, by tmux's names."""
