@@ -64,8 +64,9 @@ testing._client_faults
 testing._client_cases
 testing._check_client
 testing
-tools._run tools._options tools._console
-tools._probe tools._events tools._serve tools._demo
+tools._run tools._options tools._console tools._keyboard tools._transcript tools._recording_path
+tools._line_editor tools._talk_screen tools._bot_voice tools._talk_sound
+tools._probe tools._events tools._serve tools._demo tools._say tools._talk
 tools._record
 tools._cli
 tools
@@ -159,6 +160,9 @@ def test_the_core_does_not_know_trio(name: str) -> None:
                 "tools._events",
                 "tools._demo",
                 "tools._serve",
+                "tools._say",
+                "tools._talk",
+                "tools._talk_screen",
             },
         ),
         ("click", {"tools", "tools._cli", "tools._options"}),

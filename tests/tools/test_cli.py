@@ -64,7 +64,7 @@ def test_help_lists_the_commands() -> None:
     assert "trio-pipecat demo" in done.stdout
 
 
-COMMANDS = ["demo", "diff", "events", "probe", "record", "replay", "serve"]
+COMMANDS = ["demo", "diff", "events", "probe", "record", "replay", "say", "serve", "talk"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,12 +2,14 @@
 
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import InvalidParamsError, RecordingError, UnsupportedFeatureError, __version__
+from .. import InvalidParamsError, RecordingError, UnsupportedFeatureError, WavError, __version__
 from ..testing import GREETING
 from ._options import (
     TARGET_HELP,
@@ -35,6 +37,29 @@ class _Group(click.Group):
             raise click.UsageError(str(error)) from error
         except RecordingError as error:
             raise _BadFileError(str(error)) from error
+
+
+@contextmanager
+def _bad_files() -> Iterator[None]:
+    """Turn what is wrong with a file into click's own kind of error."""
+    try:
+        yield
+    except OSError as error:
+        raise _BadFileError(f"{error.filename}: {error.strerror or error}") from error
+    except (WavError, ValueError) as error:
+        raise _BadFileError(str(error)) from error
+
+
+def _device(name: str | None) -> str | int | None:
+    """Return what a device is called by: a number is its index."""
+    return int(name) if name is not None and name.isdecimal() else name
+
+
+def _list_devices(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from ._talk import print_devices
+
+        ctx.exit(print_devices())
 
 
 @click.group(
@@ -202,6 +227,136 @@ def record(
 @cli.command(
     epilog="""\
 \b
+Exit codes: 0 one of both sides hung up, 1 it failed, 2 wrong usage, 130 interrupted."""
+)
+@bot_options
+@click.option("--input", "input_", metavar="DEVICE", help="The microphone: number or name.")
+@click.option("--output", metavar="DEVICE", help="The speaker: number or name.")
+@click.option(
+    "--list-devices",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_devices,
+    help="Show the sound devices and exit.",
+)
+@click.option("--text", "text_only", is_flag=True, help="Without sound: type, and read.")
+@click.option(
+    "--half-duplex",
+    is_flag=True,
+    help="For speakers that the microphone hears: it hears nothing while the bot speaks.",
+)
+@click.option(
+    "--record",
+    metavar="FILE.wav",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was heard to a stereo WAV file: you on the left, the bot on the right.",
+)
+def talk(
+    target: str,
+    input_: str | None,
+    output: str | None,
+    text_only: bool,
+    half_duplex: bool,
+    record: Path | None,
+    **options: Any,
+) -> None:
+    """Talk to a bot: by microphone and speaker, or by typing.
+
+    In a terminal the transcript is shown as it is spoken. Where there is no sound device, and with
+    --text, the call goes by text. Where the input is no terminal, its lines are what you say, one
+    after the other, and the transcript is printed.
+    """
+    from ._recording_path import check_writable
+    from ._talk import talk as command
+
+    bot = keywords(**options)
+    with _bad_files():
+        if record is not None:
+            check_writable(record)
+    sys.exit(
+        run(
+            lambda: command(
+                *(target, bot),
+                input=_device(input_),
+                output=_device(output),
+                text_only=text_only,
+                half_duplex=half_duplex,
+                record=record,
+            )
+        )
+    )
+
+
+@cli.command(
+    epilog="""\
+\b
+Exit codes: 0 the bot answered every file, 1 it failed, left early, or did not answer in time,
+2 wrong usage or a file that can't be used, 130 interrupted."""
+)
+@bot_options
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--record",
+    metavar="FILE.wav",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was heard to a stereo WAV file: you on the left, the bot on the right.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30,
+    show_default=True,
+    help="Seconds after the end of a file within which the bot must begin to answer.",
+)
+@click.option(
+    "--turn-pause",
+    type=click.FloatRange(min=0),
+    default=1,
+    show_default=True,
+    help="Seconds of quiet after which the bot has finished speaking.",
+)
+@click.option("--at-once", is_flag=True, help="Do not wait for a greeting.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, at the end.")
+def say(
+    target: str,
+    files: tuple[Path, ...],
+    record: Path | None,
+    timeout: float,
+    turn_pause: float,
+    at_once: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Play WAV files to a bot as the user's voice, and print what came of it.
+
+    Each FILE is played in real time, when the bot has greeted and has answered the one before. Then
+    its turns are told: who spoke when, and how long the user waited, measured from the sound.
+    """
+    from ._say import check_files
+    from ._say import say as command
+
+    bot = keywords(**options)
+    with _bad_files():
+        check_files(files, record)
+    sys.exit(
+        run(
+            lambda: command(
+                *(target, bot),
+                paths=files,
+                record=record,
+                timeout=timeout,
+                turn_pause=turn_pause,
+                at_once=at_once,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@cli.command(
+    epilog="""\
+\b
 Exit codes: 0 the session ended as it should, 1 it failed as it did when it was recorded,
 2 wrong usage or no recording, 130 interrupted."""
 )
@@ -262,5 +417,5 @@ def _check_until(until: str | None) -> None:
         raise click.BadParameter(f"there is no event {until!r}", param_hint="--until")
 
 
-for _command in (probe, events, record):
+for _command in (probe, events, record, say, talk):
     _command.help = f"{inspect.cleandoc(_command.help or '')}\n\n{TARGET_HELP}"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -137,6 +138,13 @@ def _json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise click.BadParameter("expected a JSON object", param_hint="--data")
     return value
+
+
+def shown_target(target: str) -> str:
+    """Return an address without what may be secret in it: its user and its query."""
+    parts = urlsplit(target)
+    host = (parts.hostname or "") + ("" if parts.port is None else f":{parts.port}")
+    return f"{parts.scheme}:{'//' if host else ''}{host}{parts.path}"
 
 
 def event_as_json(event: Event, *, since: float) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .. import (
     open_session,
 )
 from ._console import open_console
+from ._options import shown_target
 
 #: The exit code for each stage that can fail.
 STAGES: Final = {"resolve": 3, "start": 4, "connect": 5, "ready": 6, "first event": 7}
@@ -75,7 +76,7 @@ async def probe(
     broken = next((stage for stage in stages if stage.ok is False), None)
     if as_json:
         result = {
-            "target": _shown(target),
+            "target": shown_target(target),
             "ok": broken is None,
             "stages": [attrs.asdict(stage) for stage in stages],
             **about,
@@ -176,12 +177,6 @@ def _since(session: Session, began: float | None = None) -> float:
         ended = (State.DISCONNECTING, State.DISCONNECTED)
         began = max(at for state, at in session.history if state not in ended)
     return trio.current_time() - began
-
-
-def _shown(target: str) -> str:
-    parts = urlsplit(target)
-    host = (parts.hostname or "") + ("" if parts.port is None else f":{parts.port}")
-    return f"{parts.scheme}:{'//' if host else ''}{host}{parts.path}"
 
 
 def _line(stage: Stage) -> Text:

@@ -1,4 +1,4 @@
-"""Running a command: Ctrl-C and SIGTERM end it in order, a second one at once."""
+"""Running a command: Ctrl-C, SIGTERM and SIGHUP end it in order, a second one at once."""
 
 import errno
 import os
@@ -78,8 +78,17 @@ async def _run(command: Callable[[], Awaitable[int]], interrupted: int) -> int:
 async def _cancel_on_signal(
     scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_signals()) as signals:
         task_status.started()
         async for _ in signals:
             break
     scope.cancel()
+
+
+def _signals() -> list[signal.Signals]:
+    """Return the signals that end a command; nohup has one of them ignored."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
+        signals.append(hang_up)
+    return signals

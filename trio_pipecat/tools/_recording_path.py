@@ -1,0 +1,16 @@
+"""Where a recording goes, looked at before there is anything to record."""
+
+from pathlib import Path
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that can't be written. What is in it stays, until there is something to write.
+
+    Raises:
+        OSError: it can't be.
+    """
+    is_new = not path.exists()
+    with path.open("ab"):
+        pass
+    if is_new:
+        path.unlink()
