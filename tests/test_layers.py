@@ -23,7 +23,7 @@ audio._resample
 audio._chunk audio._levels
 audio._wav_header audio._noise
 audio._wav audio._speech
-audio._track audio._lateness audio._devices
+audio._track audio._lateness audio._devices audio._items
 audio._source
 audio._portaudio
 audio._line audio._playlist

@@ -18,7 +18,6 @@ came with the least delay so far). Only what was heard by somebody (its chunks s
 what is made may be made ahead of its time.
 """
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, Literal, TypeAlias, final
 
@@ -29,7 +28,7 @@ from ._pacer import TICKS_PER_SECOND, next_tick, seconds_since, shared_pacer
 from .audio import AudioChunk
 from .audio._lateness import Lateness
 from .audio._pcm import SAMPLE_WIDTH
-from .audio._source import Piece
+from .audio._source import Piece, SourceReader
 
 #: What is sent while there is nothing to say.
 IdleAudio: TypeAlias = Literal["silence", "none"]
@@ -183,9 +182,7 @@ class AudioSender:
         self._silence = AudioChunk.silence(FRAME_SECONDS, rate)
         self._over = False
 
-    async def stream(
-        self, pieces: AsyncGenerator[Piece, None], idle: IdleAudio
-    ) -> StreamReport | None:
+    async def stream(self, pieces: SourceReader, idle: IdleAudio) -> StreamReport | None:
         """Send what `pieces` yields: mono PCM of our rate, in pieces of a few frames at most.
 
         Returns when the last of it has sounded; None: the session was over before that. What was
@@ -202,16 +199,18 @@ class AudioSender:
             stream.scope.cancel()
         try:
             with stream.scope:
+                failure: Exception | None = None
                 try:
                     async with aclosing(pieces):
                         async for piece in pieces:
-                            if piece.pcm and not stream.begun:
+                            if not stream.begun:
                                 self._begin(stream)
                             await stream.put(piece)
-                except Exception:
-                    await self._send_rest(stream)
-                    raise
+                except Exception as error:
+                    failure = error
                 await self._send_rest(stream)
+                if failure is not None:
+                    raise failure
         finally:
             stream.drop()
             if self._stream is stream:

@@ -1,14 +1,14 @@
 """What can be streamed as the user's voice, made into one thing: short pieces of mono PCM."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Sequence
-from contextlib import aclosing
-from typing import Any, Final, NamedTuple, TypeAlias, cast, final
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Self, TypeAlias, cast, final
 
 import trio
 
 from ._align import FrameAligner
 from ._chunk import AudioChunk, check_format
+from ._items import END, AwaitedItems, Items, ItemsAtHand, ItemsInThread, ItemsReadAhead
 from ._pcm import SAMPLE_WIDTH, mix_down, pcm_of, samples_of
 from ._resample import MAX_RATE, MIN_RATE, Engine, Resampler, load_engine
 from ._wav import WavReader
@@ -41,13 +41,12 @@ class Piece(NamedTuple):
 _PIECE_SECONDS: Final = 0.2
 #: So much of a file is read at once, in a thread: of most files, all, before the beat begins.
 _BLOCK_BYTES: Final = 2 * 1024 * 1024
-_END: Final = object()
 _NO_RATE: Final = "bytes are sound only with a sample_rate: give it, or AudioChunks"
 
 
 def read_source(
     source: AudioSource, *, to_rate: int, sample_rate: int | None = None, num_channels: int = 1
-) -> AsyncGenerator[Piece, None]:
+) -> "SourceReader":
     """Return the sound of `source` as mono PCM of `to_rate`, in pieces of about 0.2 s at most.
 
     Close it, and the file or the async generator behind it is closed.
@@ -75,59 +74,58 @@ def read_source(
         )
     if sample_rate is not None:
         check_format(b"", sample_rate, num_channels)
-        Resampler(sample_rate, to_rate)
+        Resampler(sample_rate, to_rate, engine="python")
     # What is made as it is sent can't wait for a tenth of a second of soxr's. Files are read in a
     # thread, which can import it: that takes as long.
     engine: Engine = "auto" if isinstance(source, str | os.PathLike) else "python"
-    return _convert(source, _Conversion(to_rate, sample_rate, num_channels, engine))
+    return SourceReader(_items_of(source), _Conversion(to_rate, sample_rate, num_channels, engine))
 
 
-async def _convert(source: Any, conversion: "_Conversion") -> AsyncGenerator[Piece, None]:
-    async with aclosing(_chunks(source)) as items:
-        async for item in items:
-            has_sound = False
-            for piece in conversion.feed(item):
-                has_sound = has_sound or bool(piece.pcm)
-                yield piece
-            if not has_sound:
-                # Nobody waits for what takes no time to say, however much there is of it.
-                await trio.lowlevel.checkpoint()
-    yield conversion.flush()
+@final
+class SourceReader:
+    """The sound of a source, piece by piece. Made by `read_source`; close it."""
+
+    def __init__(self, items: Items, conversion: "_Conversion") -> None:
+        self._items = items
+        self._conversion = conversion
+        self._pieces: Iterator[Piece] = iter(())
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        while True:
+            for piece in self._pieces:
+                if piece.pcm:
+                    return piece
+            if self._is_over:
+                raise StopAsyncIteration
+            # What has no sound takes no time to say, and nobody waits for it, however much it is.
+            await trio.lowlevel.checkpoint()
+            item = await self._items.next()
+            self._is_over = item is END
+            self._pieces = (
+                iter([self._conversion.flush()]) if self._is_over else self._conversion.feed(item)
+            )
+
+    async def aclose(self) -> None:
+        """Read no more: close the file, or the generator, that is behind it."""
+        self._is_over, self._pieces = True, iter(())
+        await self._items.aclose()
 
 
-def _chunks(source: Any) -> AsyncGenerator[object, None]:
+def _items_of(source: Any) -> Items:
     if isinstance(source, AudioChunk):
-        return _of_sequence([source])
+        return ItemsAtHand(iter([source]))
     if isinstance(source, str | os.PathLike):
-        return _of_file(cast("str | os.PathLike[str]", source))
+        # A file may be a pipe, and block.
+        return ItemsReadAhead(ItemsInThread(_blocks(cast("str | os.PathLike[str]", source))))
     if isinstance(source, AsyncIterable):
-        return _of_async(source)
+        return AwaitedItems(source)
     if isinstance(source, Sequence):
-        return _of_sequence(source)
-    return _of_iterator(iter(source))
-
-
-async def _of_sequence(chunks: Sequence[object]) -> AsyncGenerator[object, None]:
-    for chunk in chunks:
-        yield chunk
-
-
-async def _of_async(chunks: AsyncIterable[object]) -> AsyncGenerator[object, None]:
-    iterator = aiter(chunks)
-    try:
-        async for chunk in iterator:
-            yield chunk
-    finally:
-        # Only what has nothing but this loop to live for; a microphone goes on.
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
-
-
-async def _of_file(path: "str | os.PathLike[str]") -> AsyncGenerator[object, None]:
-    """Read a file in a thread. One that is a pipe may block, and is treated as an iterator is."""
-    async with aclosing(_of_iterator(_blocks(path))) as blocks:
-        async for block in blocks:
-            yield block
+        return ItemsAtHand(iter(source))
+    return ItemsInThread(iter(source))
 
 
 def _blocks(path: "str | os.PathLike[str]") -> Iterator[AudioChunk]:
@@ -139,31 +137,10 @@ def _blocks(path: "str | os.PathLike[str]") -> Iterator[AudioChunk]:
                 f"{os.fspath(path)}: a sample rate is from {MIN_RATE} to {MAX_RATE}, not {rate}"
             )
         frames = max(_BLOCK_BYTES // (SAMPLE_WIDTH * reader.num_channels), 1)
+        if not os.path.isfile(path):  # noqa: PTH113  # a pipe, which may be as slow as speech
+            frames = round(_PIECE_SECONDS * rate)
         while (block := reader.read(frames)).pcm:
             yield block
-
-
-async def _of_iterator(chunks: Iterator[object]) -> AsyncGenerator[object, None]:
-    """Iterate in a thread: whoever makes sound in a generator may well block in it.
-
-    A thread that blocks when this is cancelled is left to itself.
-    """
-    # Not of trio's forty threads, which everybody else needs: these may be blocked for long.
-    limiter = trio.CapacityLimiter(1)
-    in_thread = False
-    try:
-        while True:
-            in_thread = True
-            chunk = await trio.to_thread.run_sync(
-                next, chunks, _END, abandon_on_cancel=True, limiter=limiter
-            )
-            in_thread = False
-            if chunk is _END:
-                return
-            yield chunk
-    finally:
-        if isinstance(chunks, Generator) and not in_thread:
-            chunks.close()
 
 
 @final
