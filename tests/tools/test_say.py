@@ -129,6 +129,29 @@ async def test_no_answer(
     assert trio.current_time() - began < 10
 
 
+async def test_a_bot_that_is_never_quiet(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is not waited for for ever: there may be music behind its voice."""
+
+    def music(after: float) -> Any:
+        async def script(bot: ScriptedBot) -> None:
+            await bot.become_ready()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bot.listen)
+                await trio.sleep(after)
+                while True:
+                    await bot.link.send_audio(AudioChunk(b"\0\x10" * 24_000, 24_000))
+                    await trio.sleep(1)
+
+        return scripted(script)
+
+    path = voice(tmp_path / "a.wav", 1.0)
+    for after, what in ((0, "its greeting"), (4, f"its answer to {path}")):
+        code, _, errors = await said(music(after), path, capsys=capsys)
+        assert (1, f"the bot has not finished {what} in 300 s\n") == (code, errors)
+
+
 async def test_a_bot_that_leaves(
     tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,8 @@ from ._run import leaves
 
 #: How long to wait, in seconds, for a bot that speaks first.
 _GREETING_MAY_BEGIN: Final = 1.0
+#: An answer is over at last: a bot with music behind it is never quiet.
+_LONGEST_ANSWER: Final = 300
 #: So much of a file is read at once.
 _BLOCK_SECONDS: Final = 0.2
 #: How often the progress is told, in seconds.
@@ -176,7 +178,7 @@ class _Call:
         with trio.move_on_after(_GREETING_MAY_BEGIN):
             await self.voice.wait_speaking(since=self.session.history[0][1])
         if self.voice.is_speaking:
-            await self.voice.wait_quiet(self.turn_pause)
+            await self._hear_out("its greeting")
 
     async def _play(self, file: _File) -> None:
         turns = len(self.log.turns)
@@ -193,7 +195,13 @@ class _Call:
         if not file.answered:
             raise NotAnsweredError(f"the bot did not answer {file.path} within {self.patience:g} s")
         self.doing = f"{self._name(file)}: the bot is answering"
-        await self.voice.wait_quiet(self.turn_pause)
+        await self._hear_out(f"its answer to {file.path}")
+
+    async def _hear_out(self, what: str) -> None:
+        with trio.move_on_after(_LONGEST_ANSWER) as limit:
+            await self.voice.wait_quiet(self.turn_pause)
+        if limit.cancelled_caught:
+            raise NotAnsweredError(f"the bot has not finished {what} in {_LONGEST_ANSWER:g} s")
 
     def _is_answered(self, turns: int, began: float) -> bool:
         """Has the bot begun to answer the last of what was said since?"""
