@@ -1,15 +1,18 @@
 """What a tap of a session sees: everything, in order, in the step in which it happens."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from scripted import ScriptedBot, scripted
 from trio.testing import MockClock
 
 import trio_pipecat as tp
 from trio_pipecat._tap import Tap
-from trio_pipecat.testing import SimulatedBot, crash
+from trio_pipecat.reports import TurnLog
+from trio_pipecat.testing import Recorder, SimulatedBot, crash
 from trio_pipecat.transports import Incoming, Interruption
 
 
@@ -147,3 +150,27 @@ async def test_events_are_told_after_what_they_come_of(autojump_clock: MockClock
     kinds = [(what, type(item).__name__) for what, item, _ in notes.seen]
     answered = kinds.index(("happened", "ServerResponse"))
     assert ("received", "str") == kinds[answered - 1]
+
+
+async def test_recorders_outlive_sound_that_cannot_be(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Of a bot, or a transport, that says anything."""
+
+    async def script(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        for rate, channels in [(0, 1), (8_000, 0), (2**32 - 1, 255), (1, 1), (8_000, 999), (-5, 1)]:
+            await bot.link.send_audio(tp.AudioChunk(b"ab" * 50, rate, channels))
+        await bot.link.send_audio(tp.AudioChunk(b"ab" * 24_000, 24_000))
+        await bot.say(tp.ServerMessage(data=1))
+        await bot.listen()
+
+    async with tp.open_session(transport=scripted(script)) as session:
+        recorders = tp.WavRecorder(session, tmp_path / "a.wav"), Recorder(session, tmp_path / "b.x")
+        TurnLog(session)
+        with session.subscribe(tp.MalformedMessage) as malformed:
+            await session.wait_event(tp.ServerMessage)
+            assert 6 == malformed.unread
+        await trio.sleep(1)
+    assert [None, None, None] == [session.end.error, *(recorder.error for recorder in recorders)]
+    assert 1 <= recorders[0].seconds

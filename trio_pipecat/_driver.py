@@ -278,11 +278,12 @@ class Driver(StreamOwner, SendsAudio):
 
     def _receive(self, item: Incoming, link: Transport) -> None:
         now = trio.current_time()
+        if isinstance(item, AudioChunk) and min(item.sample_rate, item.num_channels) < 1:
+            item = _no_sound(item)
         for tap in self.taps:
             tap.received(item, now)
         if isinstance(item, AudioChunk) and not can_sound(item):
-            detail = f"audio of {item.sample_rate} Hz in {item.num_channels} channel(s)"
-            item = Undecodable(detail, raw=item.pcm)
+            item = _no_sound(item)
         self._seen += 1
         if self._seen == 1:
             self.emit(BotConnected(at=now))
@@ -586,6 +587,11 @@ class Driver(StreamOwner, SendsAudio):
     def remove_waiter(self, waiter: trio.Event) -> None:
         """This one waits no more."""
         self._waiters.discard(waiter)
+
+
+def _no_sound(chunk: AudioChunk) -> Undecodable:
+    detail = f"audio of {chunk.sample_rate} Hz in {chunk.num_channels} channel(s)"
+    return Undecodable(detail, raw=chunk.pcm)
 
 
 def _lost(detail: str) -> Callable[[SessionEnd], BaseException]:
