@@ -27,7 +27,8 @@ async def main(address: str, sounds: list[AudioSource]) -> None:
         await session.wait_ready()
         for sound in sounds:
             await session.stream_audio(sound)
-            await session.wait_event(BotStoppedSpeaking)
+            with trio.fail_after(30):  # a bot that has not understood is silent
+                await session.wait_event(BotStoppedSpeaking)
     for turn in log.turns:
         if turn.voice_to_voice is not None:
             print(f"turn {turn.number}: {turn.voice_to_voice:.2f} s, then: {turn.bot_text}")
