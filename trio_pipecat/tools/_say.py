@@ -264,7 +264,7 @@ class _Call:
 
 def turn_lines(turns: list[Turn]) -> Iterator[Text]:
     """Yield turns as lines, in seconds since the session began: numbers, and then who said what."""
-    yield Text(f"turn  {'you':^17}{'voice to voice':^16}{'bot':^17}", style="dim")
+    yield Text(f"turn  {'you':^17}{'voice to voice':^16}{'bot':^17}".rstrip(), style="dim")
     for turn in turns:
         first = _seconds(turn.voice_to_voice)
         if turn.voice_to_voice is None and turn.text_to_voice is not None:
