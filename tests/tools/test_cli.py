@@ -10,9 +10,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from trio_pipecat.audio import AudioChunk, write_wav
 
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_pipecat"]
 
@@ -249,6 +252,17 @@ def test_serve_ends_in_order() -> None:
     assert 0 == served.code
     assert "#1 connected" in served.said
     assert "#1 gone (the client closed with 1000)" in served.said
+
+
+def test_serve_understands_what_it_is_told_to(tmp_path: Path) -> None:
+    """When it is spoken to, whatever was said."""
+    path = tmp_path / "a.wav"
+    square = (b"\x00\x20" * 40 + b"\x00\xe0" * 40) * 100  # half a second of 200 Hz
+    write_wav(path, AudioChunk(square, 16_000))
+    with Serving("--greeting", "", "--hear", "What now?") as served:
+        done = cli("say", served.url, str(path), "--json")
+    (turn,) = json.loads(done.stdout)["turns"]
+    assert ("What now?", "You said: What now?") == (turn["user_text"], turn["bot_text"])
 
 
 def test_serve_may_want_a_token() -> None:

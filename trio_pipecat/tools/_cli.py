@@ -121,21 +121,36 @@ def probe(target: str, text: str | None, timeout: float, as_json: bool, **option
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--greeting", default=GREETING, show_default=True)
+@click.option("--greeting", default=GREETING, show_default=True, help="What it says first.")
+@click.option("--hear", metavar="TEXT", help="What it understands, and answers, when spoken to.")
 @click.option("--token-auth", is_flag=True, help="Only let in who brings a token of /start.")
 @click.option("--allowed-origin", "origins", multiple=True, help="Only let in this Origin.")
-def serve(host: str, port: int, greeting: str, token_auth: bool, origins: tuple[str, ...]) -> None:
+def serve(
+    host: str,
+    port: int,
+    greeting: str,
+    hear: str | None,
+    token_auth: bool,
+    origins: tuple[str, ...],
+) -> None:
     """Serve the simulated bot on a port, until Ctrl-C.
 
     It has the routes of Pipecat's development runner: POST /start, GET /status and the WebSocket
     /ws-client, so browsers and every other RTVI client may come too.
+
+    Spoken to, it sends the sound back, or with --hear understands that text, whatever was said.
     """
     from ._serve import serve as command
 
     sys.exit(
         run(
             lambda: command(
-                host=host, port=port, greeting=greeting, token_auth=token_auth, origins=origins
+                host=host,
+                port=port,
+                greeting=greeting,
+                hear=hear,
+                token_auth=token_auth,
+                origins=origins,
             ),
             interrupted=0,
         )
@@ -332,6 +347,9 @@ def say(
 
     Each FILE is played in real time, when the bot has greeted and has answered the one before. Then
     its turns are told: who spoke when, and how long the user waited, measured from the sound.
+
+    To try it without a bot of your own, TARGET is 'sim:?hear=Hello': the simulated bot then answers
+    as if it had heard that. Without hear= it sends the sound back, and no latency can be told.
     """
     from ._say import check_files
     from ._say import say as command

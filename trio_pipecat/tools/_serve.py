@@ -6,7 +6,7 @@ import attrs
 import trio
 from rich.console import Console
 
-from ..testing import BotLink, SimulatedBot, serve_bot
+from ..testing import BotLink, SimulatedBot, interrupt_on_speech, serve_bot
 from ._console import open_console
 
 
@@ -36,11 +36,20 @@ class _TellingBot(SimulatedBot):
 
 
 async def serve(
-    *, host: str, port: int, greeting: str, token_auth: bool, origins: tuple[str, ...]
+    *,
+    host: str,
+    port: int,
+    greeting: str,
+    hear: str | None,
+    token_auth: bool,
+    origins: tuple[str, ...],
 ) -> int:
     """Serve until cancelled."""
     console = open_console()
     bot = _TellingBot(greeting=greeting or None, console=console)
+    if hear:
+        bot.echo_audio = False
+        bot.behaviours = [interrupt_on_speech(hear)]
     try:
         async with serve_bot(
             bot, host=host, port=port, token_auth=token_auth, allowed_origins=origins
