@@ -16,7 +16,7 @@ from trio_pipecat.audio import AudioChunk, Lateness
 from .sink import running_sink
 
 RATE = 16_000
-SESSIONS = (1, 50, 200)
+SESSIONS = (1, 50, 100, 200)
 #: They do not all begin at once.
 SPREAD_SECONDS = 1
 

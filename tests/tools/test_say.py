@@ -104,12 +104,17 @@ async def test_a_file_with_two_utterances(
     assert all(turn["voice_to_voice"] > 0.5 for turn in facts["turns"])
 
 
+@pytest.mark.parametrize("greeting", [None, "Good morning"])
 async def test_an_echo_is_an_answer(
-    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+    greeting: str | None,
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Though it comes at once, and without events."""
+    """Though it comes at once, and without events; a greeting is none."""
     path = voice(tmp_path / "a.wav", 1.0)
-    code, facts, _ = await said(SimulatedBot().connect, path, capsys=capsys)
+    bot = SimulatedBot(greeting=greeting).connect
+    code, facts, _ = await said(bot, path, capsys=capsys)
     assert (0, True) == (code, facts["files"][0]["answered"])
 
 

@@ -11,6 +11,8 @@ from ..audio import AudioChunk
 
 #: How often it is looked whether the bot has fallen silent, in seconds.
 _STEP: Final = 0.02
+#: After so much silence it begins anew, in seconds.
+_PAUSE: Final = 0.3
 #: What is not louder is silence: -50 dBFS.
 _SILENCE: Final = 0.003
 
@@ -26,6 +28,8 @@ class BotVoice:
         #: When what has come by now will have sounded, and when the last of it that can be heard.
         self._plays_until = -math.inf
         self._sounds_until = -math.inf
+        #: When what is sounding, or was the last to sound, began.
+        self._sounds_since = -math.inf
 
     @property
     def is_speaking(self) -> bool:
@@ -35,6 +39,10 @@ class BotVoice:
     def has_spoken_since(self, at: float) -> bool:
         """Has it been speaking at any moment since `at`?"""
         return self.is_speaking or max(self._began, self._sounds_until) > at
+
+    def began_since(self, at: float) -> bool:
+        """Has it begun to speak since `at`, after a pause?"""
+        return max(self._began, self._sounds_since) >= at
 
     async def listen(self) -> None:
         """Listen until the session is over."""
@@ -62,8 +70,11 @@ class BotVoice:
             self._hear(chunk)
 
     def _hear(self, chunk: AudioChunk) -> None:
-        self._plays_until = max(self._plays_until, trio.current_time()) + chunk.duration
+        begins = max(self._plays_until, trio.current_time())
+        self._plays_until = begins + chunk.duration
         if chunk.level > _SILENCE:
+            if begins > self._sounds_until + _PAUSE:
+                self._sounds_since = begins
             self._sounds_until = self._plays_until
 
 

@@ -1,7 +1,6 @@
 """``trio-pipecat say``: files are the user's voice; what came of it is told."""
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -213,7 +212,7 @@ class _Call:
             return True
         # A bot that sends back what it hears may be heard first.
         since = (last.user_started or 0.0) - _TOGETHER
-        return any((turn.bot_started or -math.inf) >= since for turn in self.log.turns)
+        return self.voice.began_since(self.session.history[0][1] + since)
 
     def _since_start(self, at: float) -> float:
         return at - self.session.history[0][1]
