@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from .. import PipecatError, Session, SessionKeywords, WavRecorder, open_session
 from ..audio import AudioChunk, WavReader
 from ..reports import Turn, TurnLog
 from ._bot_voice import BotVoice, wait_until
-from ._console import open_console
+from ._console import open_console, print_error
 from ._recording_path import check_writable
 from ._run import leaves
 
@@ -114,7 +113,7 @@ async def say(
         if record is not None:
             open_console().print(f"written: {record}", style="bold", markup=False)
     for failure in failures[:1]:
-        print(failure, file=sys.stderr)
+        print_error(failure)
     return 1 if failures else 0
 
 

@@ -27,7 +27,7 @@ from .. import (
 from ..audio import list_devices
 from ..reports import TurnLog
 from ._bot_voice import BotVoice, wait_until
-from ._console import open_console
+from ._console import open_console, print_error
 from ._options import shown_target
 from ._run import leaves
 from ._talk_screen import Screen, View, open_screen, render_line
@@ -52,7 +52,7 @@ def print_devices() -> int:
     try:
         devices = list_devices()
     except PipecatError as error:
-        print(error, file=sys.stderr)
+        print_error(error)
         return 1
     console = open_console()
     table = Table("", "device", "inputs", "outputs", "Hz", "default", box=None, pad_edge=False)
@@ -104,7 +104,7 @@ async def talk(
         view.transcript.finish()
         call.tell_end(print_transcript=is_terminal)
     for failure in failures[:1]:
-        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+        print_error(f"{type(failure).__name__}: {failure}")
     return 1 if failures else call.recording_failed()
 
 

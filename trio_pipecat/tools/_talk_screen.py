@@ -20,6 +20,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
+from ._console import printable
 from ._transcript import Line, Transcript
 
 #: What a level meter shows the least of, in dBFS.
@@ -92,9 +93,10 @@ def _last_rows(view: View, width: int, room: int) -> list[Text]:
 def render_line(line: Line, width: int) -> list[Text]:
     """Return what was said as lines: who, what, and how long one had to wait for it."""
     style = _STYLES[line.who]
-    text = Text(line.said.strip(), style=style if line.who != "bot" else "default")
-    if line.rest:
-        text.append(f" {line.rest.strip()}" if line.said else line.rest.strip(), style="dim")
+    said, rest = printable(line.said.strip()), printable(line.rest.strip())
+    text = Text(said, style=style if line.who != "bot" else "default")
+    if rest:
+        text.append(f" {rest}" if said else rest, style="dim")
     if line.interrupted:
         text.append(" … (interrupted)", style="red")
     indent = _MARGIN + _WHO
