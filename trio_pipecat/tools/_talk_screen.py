@@ -86,8 +86,15 @@ def _last_rows(view: View, width: int, room: int) -> list[Text]:
     for line in reversed(view.transcript.lines):
         if len(rows) >= room:
             break
-        rows = render_line(line, width) + rows
+        rows = render_line(_end_of(line, width * room), width) + rows
     return rows[max(len(rows) - room, 0) :]
+
+
+def _end_of(line: Line, most: int) -> Line:
+    """Return a line, or the last characters of one that fills the screen anyhow."""
+    if len(line.said) <= most and len(line.rest) <= most:
+        return line
+    return attrs.evolve(line, said=line.said[-most:], rest=line.rest[-most:])
 
 
 def render_line(line: Line, width: int) -> list[Text]:
@@ -162,7 +169,8 @@ def _input(view: View, width: int) -> Text:
 def _visible(view: View, width: int) -> tuple[str, int]:
     """Return what there is room for of the typed text, and in which cell of it the cursor is."""
     room = max(width - 4 - _MARGIN, 1)
-    before, after = view.typed[: view.cursor], view.typed[view.cursor :]
+    # Of what was pasted, as much as there can be room for: the rest need not be measured.
+    before, after = view.typed[: view.cursor][-room:], view.typed[view.cursor :][:room]
     while cell_len(before) >= room:
         before = before[1:]
     while cell_len(before) + cell_len(after) > room:
