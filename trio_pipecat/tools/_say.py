@@ -16,15 +16,13 @@ from rich.text import Text
 from .. import PipecatError, Session, SessionKeywords, WavRecorder, open_session
 from ..audio import AudioChunk, WavReader
 from ..reports import Turn, TurnLog
-from ._bot_voice import BotVoice, wait_until
+from ._bot_voice import LONGEST_ANSWER, BotVoice, wait_until
 from ._console import open_console, print_error
 from ._recording_path import check_writable
 from ._run import leaves
 
 #: How long to wait, in seconds, for a bot that speaks first.
 _GREETING_MAY_BEGIN: Final = 1.0
-#: An answer is over at last: a bot with music behind it is never quiet.
-_LONGEST_ANSWER: Final = 300
 #: So much of a file is read at once.
 _BLOCK_SECONDS: Final = 0.2
 #: How often the progress is told, in seconds.
@@ -211,10 +209,10 @@ class _Call:
         await self._hear_out(f"its answer to {file.path}")
 
     async def _hear_out(self, what: str) -> None:
-        with trio.move_on_after(_LONGEST_ANSWER) as limit:
+        with trio.move_on_after(LONGEST_ANSWER) as limit:
             await self.voice.wait_quiet(self.turn_pause)
         if limit.cancelled_caught:
-            raise NotAnsweredError(f"the bot has not finished {what} in {_LONGEST_ANSWER:g} s")
+            raise NotAnsweredError(f"the bot has not finished {what} in {LONGEST_ANSWER:g} s")
 
     def _is_answered(self, turns: int, began: float) -> bool:
         """Has the bot begun to answer the last of what was said since?"""
