@@ -1,5 +1,6 @@
 """The recorder of a session's sound."""
 
+import errno
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import trio
 from trio.testing import MockClock
 
 import trio_pipecat as tp
+from trio_pipecat.audio import _soundtrack
 from trio_pipecat.audio._pcm import pcm_of
 from trio_pipecat.audio._stereo import BOT, USER, StereoReader
 from trio_pipecat.testing import BotLink, SimulatedBot, crash
@@ -227,6 +229,25 @@ async def test_a_full_disk_ends_the_recording_and_not_the_session(
     assert recorder.error is not None
     assert "client" == session.end.reason
     assert [] == session._driver.taps
+
+
+async def test_a_file_that_has_no_room_for_more_is_not_whole(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes in a WAV file have an end. What was heard before is there."""
+    monkeypatch.setattr(_soundtrack, "MAX_FRAMES", 24_000)
+    path = tmp_path / "x.wav"
+    bot = Saying(tone(0.5, 24_000), 1.0, tone(0.5, 24_000), 1.0)
+    async with tp.open_session(transport=bot.connect) as session:
+        recorder = tp.WavRecorder(session, path)
+        await session.wait_ready()
+        await trio.sleep(3)
+    assert recorder.error is not None
+    assert errno.EFBIG == recorder.error.errno
+    assert "client" == session.end.reason
+    reader = StereoReader(path)
+    assert (24_000, 1_000) == (reader.rate, reader.read(BOT, 11_000, 1)[0])
+    reader.close()
 
 
 PROGRAM = """

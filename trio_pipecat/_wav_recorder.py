@@ -1,5 +1,6 @@
 """A session's sound as one stereo WAV file, with marks: `WavRecorder`."""
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -62,9 +63,9 @@ class WavRecorder(Tap):
     session knows (tokens, headers…) are taken out of them.
 
     It records until the session is over and then closes the file by itself; so a ``with`` is
-    optional, and leaving it does not stop the recording. What can't be written (the disk is full)
-    ends the recording, never the session: it is in `error`, and raised on leaving the ``with``, if
-    it has happened by then.
+    optional, and leaving it does not stop the recording. What can't be written (the disk is full,
+    or the file has 4 GB, which are 12 hours at 24000 Hz) ends the recording, never the session: it
+    is in `error`, and raised on leaving the ``with``, if it has happened by then.
 
     All is written at once, by the task that sends or receives: some kilobytes for each chunk, to
     the system's memory, as a rule in microseconds. A process that is killed leaves a whole file.
@@ -133,7 +134,7 @@ class WavRecorder(Tap):
     def sent(self, item: Incoming, at: float) -> None:
         """The client has said something."""
         if isinstance(item, AudioChunk):
-            self._do(self._sound.place, USER, item, at - self._began)
+            self._do(self._place, USER, item, at - self._began)
         elif isinstance(item, str) and SendText.TYPE in item:
             decoded = decode_command(item)
             if isinstance(decoded, tuple) and isinstance(decoded[1], SendText):
@@ -142,7 +143,7 @@ class WavRecorder(Tap):
     def received(self, item: Incoming, at: float) -> None:
         """The bot has said something."""
         if isinstance(item, AudioChunk):
-            self._do(self._sound.place, BOT, item, at - self._began)
+            self._do(self._place, BOT, item, at - self._began)
 
     def happened(self, event: Event) -> None:
         """What is worth a mark gets one."""
@@ -178,6 +179,11 @@ class WavRecorder(Tap):
         self._end(at)
 
     # -- writing --
+
+    def _place(self, side: int, chunk: AudioChunk, seconds: float) -> None:
+        self._sound.place(side, chunk, seconds)
+        if self._sound.is_full:
+            raise OSError(errno.EFBIG, "a WAV file has no room for more")
 
     def _mark(self, at: float, what: str, text: str = "") -> None:
         shown = " ".join(scrub(text, self._secrets).split())[:_MAX_TEXT]

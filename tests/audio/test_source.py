@@ -330,3 +330,11 @@ async def test_pieces_of_a_file_that_is_not_16_bit_are_refused() -> None:
     assert struct.pack("<1000h", *[8_192] * 1_000) == await read(whole, sample_rate=RATE)
     with pytest.raises(ValueError, match="give the path or the whole"):
         await read([whole[:1_000], whole[1_000:]], sample_rate=RATE)
+
+
+async def test_a_clock_that_is_fast_is_not_a_burst() -> None:
+    """Each chunk was heard when it says, though a little before the one before is over."""
+    chunks = [AudioChunk(bytes(640), RATE, at=5 + 0.0198 * number) for number in range(100)]
+    async with aclosing(read_source(chunks, to_rate=RATE)) as pieces:
+        until = [piece.until async for piece in pieces if piece.pcm]
+    assert [5 + 0.0198 * number + 0.02 for number in range(100)] == pytest.approx(until)

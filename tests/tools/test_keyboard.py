@@ -154,6 +154,14 @@ def test_it_is_restored_after_an_error(terminal: tuple[int, int]) -> None:
     assert before == termios.tcgetattr(program)
 
 
+def test_no_key_ends_the_process_at_once(terminal: tuple[int, int]) -> None:
+    """Ctrl-\\ does nothing: nobody would restore the terminal. Ctrl-C is a signal still."""
+    with open_keyboard(terminal[1]):
+        characters = termios.tcgetattr(terminal[1])[6]
+    assert (b"\0", b"\x03") == (characters[termios.VQUIT], characters[termios.VINTR])
+    assert b"\x1c" == termios.tcgetattr(terminal[1])[6][termios.VQUIT]
+
+
 def test_it_can_be_given_back_for_a_while(terminal: tuple[int, int]) -> None:
     """As Ctrl-Z wants."""
     _, program = terminal

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from array import array
 from pathlib import Path
@@ -17,7 +18,8 @@ import trio_pipecat as tp
 from trio_pipecat.audio import AudioChunk, WavReader, write_wav
 from trio_pipecat.audio._pcm import pcm_of
 from trio_pipecat.testing import SimulatedBot, interrupt_on_speech
-from trio_pipecat.tools._say import say
+from trio_pipecat.tools._recording_path import check_writable
+from trio_pipecat.tools._say import check_files, say
 
 
 def voice(path: Path, *utterances: float, pause: float = 1.0, rate: int = 16_000) -> Path:
@@ -193,6 +195,50 @@ async def test_a_bot_that_fails(
     assert "out of tea" in facts["error"]
 
 
+async def test_a_file_that_vanishes(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is told like any other failure, and what came of the others too."""
+    paths = [voice(tmp_path / "a.wav", 1.0), tmp_path / "b.wav"]
+    record = tmp_path / "call.wav"
+    code, facts, errors = await said(listener(), *paths, record=record, capsys=capsys)
+    assert (1, f"{paths[1]}: No such file or directory\n") == (code, errors)
+    assert [True, False] == [file["answered"] for file in facts["files"]]
+    with WavReader(record) as reader:
+        assert (reader.num_frames or 0) > reader.sample_rate
+
+
+async def test_a_recording_that_can_be_written_no_more(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is a failure, before anything is said."""
+    path, record = voice(tmp_path / "a.wav", 1.0), tmp_path / "gone" / "call.wav"
+    code, facts, errors = await said(listener(), path, record=record, capsys=capsys)
+    assert (1, f"{record}: No such file or directory\n") == (code, errors)
+    assert None is facts["files"][0]["began"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_to_a_recording_stays(is_there: bool, tmp_path: Path) -> None:
+    """To look whether it can be written leaves everything as it was."""
+    target, link = tmp_path / "target.wav", tmp_path / "link.wav"
+    link.symlink_to(target)
+    if is_there:
+        target.write_bytes(b"old")
+    check_writable(link)
+    assert (True, is_there) == (link.is_symlink(), target.exists())
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    """Neither to play one nor to record to it."""
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="no regular file"):
+        check_files((pipe,), None)
+    with pytest.raises(ValueError, match="no regular file"):
+        check_writable(pipe)
+
+
 async def test_it_is_recorded(
     tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,6 +299,7 @@ def test_in_real_time(tmp_path: Path) -> None:
         (["sim:"], "Missing argument 'FILES...'"),
         (["sim:", "nowhere.wav"], "nowhere.wav: No such file"),
         (["sim:", "GOOD", "TEXT"], "text.wav, byte 0: not a WAV file"),
+        (["sim:", "GOOD", "EMPTY"], "empty.wav: there is no sound in it"),
         (["sim:", "GOOD", "--record", "nowhere/x.wav"], "nowhere/x.wav: No such file"),
         (["sim:", "GOOD", "--record", "GOOD"], "is one of the files that are played"),
         (["sim:", "GOOD", "--timeout", "0"], "--timeout"),
@@ -263,7 +310,12 @@ def test_bad_input_is_exit_code_2(arguments: list[str], what: str, tmp_path: Pat
     """Told in one line, before there is a session."""
     text = tmp_path / "text.wav"
     text.write_text("hello, this is no sound at all, and it is long enough for a header")
-    names = {"GOOD": str(voice(tmp_path / "good.wav", 0.1)), "TEXT": str(text)}
+    write_wav(tmp_path / "empty.wav", AudioChunk(b"", 16_000))
+    names = {
+        "EMPTY": str(tmp_path / "empty.wav"),
+        "GOOD": str(voice(tmp_path / "good.wav", 0.1)),
+        "TEXT": str(text),
+    }
     done = cli("say", *[names.get(argument, argument) for argument in arguments])
     assert (2, "") == (done.returncode, done.stdout)
     assert what in " ".join(done.stderr.split())

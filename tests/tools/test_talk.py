@@ -2,15 +2,20 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import trio
 from fake_sounddevice import FakeSounddevice
+from scripted import ScriptedBot, scripted
 from test_cli import COMMAND, Serving, cli
+from trio.testing import MockClock
 
 from trio_pipecat import UnsupportedFeatureError
-from trio_pipecat.audio import WavReader, _portaudio
+from trio_pipecat.audio import AudioChunk, WavReader, _portaudio
 from trio_pipecat.tools._talk import _percentiles, print_devices
+from trio_pipecat.tools._talk import talk as call
 
 
 def talk(*arguments: str, typed: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +54,47 @@ def test_nothing_to_say() -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert "bot: Hello! I am the simulated bot." == done.stdout.splitlines()[0]
     assert "ended: you hung up" == talk("sim:?greeting=", typed="").stdout.strip()
+
+
+def test_no_input_at_all() -> None:
+    """Of a process whose standard input is closed: there is nothing to say either."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "talk", "sim:"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "bot: Hello! I am the simulated bot." == done.stdout.splitlines()[0]
+
+
+async def test_a_bot_that_is_never_quiet(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is not heard out for ever: there may be music behind its voice."""
+    tone = (b"\0\x10" * 30 + b"\0\xf0" * 30) * 400
+
+    async def music(bot: ScriptedBot) -> None:
+        await bot.become_ready()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bot.listen)
+            while True:
+                await bot.link.send_audio(AudioChunk(tone, 24_000))
+                await trio.sleep(1)
+
+    monkeypatch.setattr(sys, "stdin", None)
+    code = await call(
+        *(None, {"transport": scripted(music)}),
+        input=None,
+        output=None,
+        text_only=True,
+        half_duplex=False,
+        record=None,
+    )
+    output = capsys.readouterr().out.splitlines()
+    told = ["the bot has not finished in 300 s", "1 turn", "ended: you hung up"]
+    assert (0, told) == (code, output)
 
 
 def test_a_bot_that_hangs_up() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from trio_pipecat.tools import _talk_screen
 from trio_pipecat.tools._talk_screen import Screen, View, open_screen, render, render_line
 from trio_pipecat.tools._transcript import Line
 
@@ -125,6 +126,23 @@ def console() -> Console:
     return Console(
         file=io.StringIO(), force_terminal=True, width=60, height=12, color_system="standard"
     )
+
+
+def test_a_book_is_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not measured character by character, nor wrapped to its beginning at each frame."""
+    measured = 0
+
+    def cell_len(text: str) -> int:
+        nonlocal measured
+        measured += len(text)
+        return len(text)
+
+    monkeypatch.setattr(_talk_screen, "cell_len", cell_len)
+    book = "word " * 20_000
+    shown = view(Line("you", f"{book}end"), typed=book, cursor=len(book) // 2)
+    rows = drawn(shown)
+    assert measured < 20_000
+    assert ("word end", "word word") == (rows[6][-8:], rows[10][-11:-2])
 
 
 def test_only_what_has_changed_is_drawn(console: Console) -> None:

@@ -65,6 +65,8 @@ class Soundtrack:
         self._path = path
         self._rate = rate
         self._with_cues = cues
+        #: There was sound for which a WAV file has no room.
+        self.is_full = False
         self._sides = (_Side(), _Side())
         self._writer: StereoWriter | None = None
         #: What is written anew once the rate is known: the user's sound, and marks.
@@ -92,6 +94,7 @@ class Soundtrack:
         if not MIN_RATE <= rate <= MAX_RATE or channels > _MAX_CHANNELS:
             return Placed(None, frames)
         if scale(begin + frames, rate, self._rate or rate) > MAX_FRAMES:
+            self.is_full = True
             return Placed(None, frames)
         self._settle(seconds)
         mono = pcm_of(mix_down(samples_of(pcm), channels)) if channels > 1 else pcm

@@ -37,6 +37,8 @@ class Piece(NamedTuple):
     until: float | None
 
 
+#: Chunks that come at least so steadily are heard one by one; a clock may be a little fast.
+_STEADY: Final = 0.8
 #: Conversion is done in pieces of so many seconds, so that nobody else has to wait for long.
 _PIECE_SECONDS: Final = 0.2
 #: So much of a file is read at once, in a thread: of most files, all, before the beat begins.
@@ -160,6 +162,8 @@ class _Conversion:
         self._items = 0
         self._is_cut_file = False
         self._until: float | None = None
+        #: A chunk that comes from then on is not of a burst with the one before.
+        self._next_at = 0.0
 
     def feed(self, item: object) -> Iterator[Piece]:
         """Yield what comes of another item of the source, piece by piece."""
@@ -173,7 +177,7 @@ class _Conversion:
             self._resampler = Resampler(chunk.sample_rate, self._to_rate, engine=self._engine)
         pcm = self._aligner.feed(chunk.pcm)
         if chunk.at is not None:
-            self._until = chunk.at if self._until is None else max(self._until, chunk.at)
+            self._note_time(chunk.at, chunk.duration)
         step = round(_PIECE_SECONDS * chunk.sample_rate) * chunk.num_channels * SAMPLE_WIDTH
         for start in range(0, len(pcm), step):
             piece = pcm[start : start + step]
@@ -182,6 +186,12 @@ class _Conversion:
             if self._until is not None:
                 self._until += len(piece) / SAMPLE_WIDTH / chunk.sample_rate
             yield Piece(self._resampler.resample(piece), self._until)
+
+    def _note_time(self, at: float, duration: float) -> None:
+        """A chunk was heard from `at` on, or came then, in a burst with others."""
+        expected, self._next_at = self._next_at, at + _STEADY * duration
+        if self._until is None or at >= min(expected, self._until):
+            self._until = at
 
     def flush(self) -> Piece:
         """Return the rest."""

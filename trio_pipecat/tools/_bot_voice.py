@@ -9,6 +9,8 @@ import trio
 from .. import BotStartedSpeaking, BotStoppedSpeaking, Session
 from ..audio import AudioChunk
 
+#: An answer is over at last, in seconds: a bot with music behind it is never quiet.
+LONGEST_ANSWER: Final = 300
 #: How often it is looked whether the bot has fallen silent, in seconds.
 _STEP: Final = 0.02
 #: After so much silence it begins anew, in seconds.

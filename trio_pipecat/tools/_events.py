@@ -1,7 +1,6 @@
 """``trio-pipecat events``: what happens in a session, as it happens."""
 
 import json
-import sys
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -27,7 +26,7 @@ from .. import (
     UnknownMessage,
     open_session,
 )
-from ._console import open_console
+from ._console import open_console, print_error
 from ._options import event_as_json
 from ._run import leaves
 
@@ -94,7 +93,7 @@ async def follow(
         async for event in session:  # what there is left: how it ended
             show(event)
     for error in failures:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print_error(f"{type(error).__name__}: {error}")
     return 1 if failures else 0
 
 

@@ -177,7 +177,8 @@ class Keyboard:
         try:
             yield
         finally:
-            self.take()
+            with suppress(termios.error):  # it was hung up
+                self.take()
 
     def __aiter__(self) -> Self:
         return self
@@ -220,6 +221,8 @@ def _key_by_key(modes: list[Any]) -> list[Any]:
     changed = [*modes[:6], [*modes[6]]]
     changed[0] &= ~termios.IXON  # Ctrl-S would stop the output, and this process with it
     changed[3] &= ~(termios.ICANON | termios.ECHO)
+    # Ctrl-\ would end this process at once, and leave the terminal as it is now.
+    changed[6][termios.VQUIT] = b"\0"
     changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
     return changed
 

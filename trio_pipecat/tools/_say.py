@@ -1,7 +1,6 @@
 """``trio-pipecat say``: files are the user's voice; what came of it is told."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,13 @@ from rich.text import Text
 from .. import PipecatError, Session, SessionKeywords, WavRecorder, open_session
 from ..audio import AudioChunk, WavReader
 from ..reports import Turn, TurnLog
-from ._bot_voice import BotVoice, wait_until
-from ._console import open_console
+from ._bot_voice import LONGEST_ANSWER, BotVoice, wait_until
+from ._console import open_console, print_error
 from ._recording_path import check_writable
 from ._run import leaves
 
 #: How long to wait, in seconds, for a bot that speaks first.
 _GREETING_MAY_BEGIN: Final = 1.0
-#: An answer is over at last: a bot with music behind it is never quiet.
-_LONGEST_ANSWER: Final = 300
 #: So much of a file is read at once.
 _BLOCK_SECONDS: Final = 0.2
 #: How often the progress is told, in seconds.
@@ -58,11 +55,15 @@ def check_files(paths: tuple[Path, ...], record: Path | None) -> None:
     Raises:
         WavError: a file is no WAV file, or none that can be read.
         OSError: a file can't be opened, or the recording can't be written.
-        ValueError: the recording would be written over one of the files.
+        ValueError: there is no sound in a file, or it is a pipe, which can't be looked at and then
+            played; the recording would be written over one of the files.
     """
     for path in paths:
-        with WavReader(path):
-            pass
+        if path.is_fifo():
+            raise ValueError(f"{path} is no regular file")
+        with WavReader(path) as reader:
+            if reader.num_frames == 0:
+                raise ValueError(f"{path}: there is no sound in it")
     if record is None:
         return
     if record.exists() and any(record.samefile(path) for path in paths):
@@ -92,13 +93,19 @@ async def say(
     with open_console(stderr=True).status("connecting …") as status:
         try:
             async with block as session:
+                call.begin(session)
                 if record is not None:
                     recorders.append(WavRecorder(session, record))
-                await call.hold(session, status, at_once=at_once)
+                await call.hold(status, at_once=at_once)
         except* PipecatError as group:
             failures += [f"{type(error).__name__}: {error}" for error in leaves(group)]
         except* NotAnsweredError as group:
             failures += [str(error) for error in leaves(group)]
+        except* OSError as group:  # a file has gone since it was looked at
+            failures += [
+                f"{error.filename or 'a file'}: {error.strerror or error}"
+                for error in leaves(group)
+            ]
     if not failures and not all(file.answered for file in call.files):
         failures.append(f"the bot has left: {call.session.end}")
     for recorder in recorders:
@@ -110,10 +117,10 @@ async def say(
         print(json.dumps(facts | {"error": failures[0] if failures else None}), flush=True)
     else:
         call.tell(open_console())
-        if record is not None:
+        if recorders:
             open_console().print(f"written: {record}", style="bold", markup=False)
     for failure in failures[:1]:
-        print(failure, file=sys.stderr)
+        print_error(failure)
     return 1 if failures else 0
 
 
@@ -154,18 +161,22 @@ class _Call:
     voice: BotVoice = attrs.field(init=False)
     doing: str = ""
 
-    async def hold(self, session: Session, status: Status, *, at_once: bool) -> None:
+    def begin(self, session: Session) -> None:
+        """Begin with a session in which nothing has happened yet."""
+        self.session, self.log, self.voice = session, TurnLog(session), BotVoice(session)
+
+    async def hold(self, status: Status, *, at_once: bool) -> None:
         """Hold the conversation.
 
         Raises:
             NotAnsweredError: a file was not answered in time.
+            OSError: a file can't be read any more.
         """
-        self.session, self.log, self.voice = session, TurnLog(session), BotVoice(session)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.voice.listen)
             nursery.start_soon(self._show, status)
             self.doing = "waiting until the bot is ready"
-            await session.wait_ready()
+            await self.session.wait_ready()
             if not at_once:
                 await self._hear_greeting()
             for file in self.files:
@@ -197,10 +208,10 @@ class _Call:
         await self._hear_out(f"its answer to {file.path}")
 
     async def _hear_out(self, what: str) -> None:
-        with trio.move_on_after(_LONGEST_ANSWER) as limit:
+        with trio.move_on_after(LONGEST_ANSWER) as limit:
             await self.voice.wait_quiet(self.turn_pause)
         if limit.cancelled_caught:
-            raise NotAnsweredError(f"the bot has not finished {what} in {_LONGEST_ANSWER:g} s")
+            raise NotAnsweredError(f"the bot has not finished {what} in {LONGEST_ANSWER:g} s")
 
     def _is_answered(self, turns: int, began: float) -> bool:
         """Has the bot begun to answer the last of what was said since?"""

@@ -26,8 +26,8 @@ from .. import (
 )
 from ..audio import list_devices
 from ..reports import TurnLog
-from ._bot_voice import BotVoice, wait_until
-from ._console import open_console
+from ._bot_voice import LONGEST_ANSWER, BotVoice, wait_until
+from ._console import open_console, print_error
 from ._options import shown_target
 from ._run import leaves
 from ._talk_screen import Screen, View, open_screen, render_line
@@ -52,7 +52,7 @@ def print_devices() -> int:
     try:
         devices = list_devices()
     except PipecatError as error:
-        print(error, file=sys.stderr)
+        print_error(error)
         return 1
     console = open_console()
     table = Table("", "device", "inputs", "outputs", "Hz", "default", box=None, pad_edge=False)
@@ -90,21 +90,22 @@ async def talk(
     call.sound = CallSound(
         input=input, output=output, half_duplex=half_duplex, tell=call.note_in_transcript
     )
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    # Of a process whose input is closed, there is none.
+    is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     failures: list[PipecatError] = []
     try:
         try:
             if is_terminal:
                 await _in_terminal(call, block, text_only=text_only)
             else:
-                await _in_pipe(call, block)
+                await _in_pipe(call, block, _Lines(is_over=sys.stdin is None))
         except* PipecatError as group:
             failures += leaves(group)
     finally:
         view.transcript.finish()
         call.tell_end(print_transcript=is_terminal)
     for failure in failures[:1]:
-        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+        print_error(f"{type(failure).__name__}: {failure}")
     return 1 if failures else call.recording_failed()
 
 
@@ -354,7 +355,7 @@ async def _obey_signals(call: _Call, screen: Screen, keyboard: Any) -> None:
 # -- in a pipe -----------------------------------------------------------------------------------
 
 
-async def _in_pipe(call: _Call, block: Any) -> None:
+async def _in_pipe(call: _Call, block: Any, texts: "_Lines") -> None:
     async with block as session:
         call.attach(session)
         voice = BotVoice(session)
@@ -366,8 +367,9 @@ async def _in_pipe(call: _Call, block: Any) -> None:
             await session.wait_ready()
             with trio.move_on_after(_GREETING_MAY_BEGIN):
                 await voice.wait_speaking(since=session.history[0][1])
-            await _hear_out(voice)
-            async for text in _Lines():
+            if voice.is_speaking:
+                await _hear_out(call, voice)
+            async for text in texts:
                 await _exchange(call, voice, text)
             nursery.cancel_scope.cancel()
 
@@ -381,13 +383,15 @@ async def _exchange(call: _Call, voice: BotVoice, text: str) -> None:
     with trio.move_on_after(_ANSWER_MAY_BEGIN) as waiting:
         await wait_until(lambda: voice.has_spoken_since(said) or len(lines) > before)
         waiting.deadline = math.inf
-        await voice.wait_quiet(_QUIET)
+        await _hear_out(call, voice)
 
 
-async def _hear_out(voice: BotVoice) -> None:
-    """Wait until the bot has finished speaking, if it is."""
-    if voice.is_speaking:
+async def _hear_out(call: _Call, voice: BotVoice) -> None:
+    """Wait until the bot has finished speaking, but not for ever."""
+    with trio.move_on_after(LONGEST_ANSWER) as limit:
         await voice.wait_quiet(_QUIET)
+    if limit.cancelled_caught:
+        call.note_in_transcript(f"the bot has not finished in {LONGEST_ANSWER} s")
 
 
 async def _print(call: _Call) -> None:
@@ -407,10 +411,10 @@ async def _print(call: _Call) -> None:
 class _Lines:
     """The lines of the standard input that are not empty, as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_over: bool = False) -> None:
         self._rest = b""
         self._lines: deque[str] = deque()
-        self._is_over = False
+        self._is_over = is_over
 
     def __aiter__(self) -> Self:
         return self

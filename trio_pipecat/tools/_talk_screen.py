@@ -20,6 +20,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
+from ._console import printable
 from ._transcript import Line, Transcript
 
 #: What a level meter shows the least of, in dBFS.
@@ -85,16 +86,24 @@ def _last_rows(view: View, width: int, room: int) -> list[Text]:
     for line in reversed(view.transcript.lines):
         if len(rows) >= room:
             break
-        rows = render_line(line, width) + rows
+        rows = render_line(_end_of(line, width * room), width) + rows
     return rows[max(len(rows) - room, 0) :]
+
+
+def _end_of(line: Line, most: int) -> Line:
+    """Return a line, or the last characters of one that fills the screen anyhow."""
+    if len(line.said) <= most and len(line.rest) <= most:
+        return line
+    return attrs.evolve(line, said=line.said[-most:], rest=line.rest[-most:])
 
 
 def render_line(line: Line, width: int) -> list[Text]:
     """Return what was said as lines: who, what, and how long one had to wait for it."""
     style = _STYLES[line.who]
-    text = Text(line.said.strip(), style=style if line.who != "bot" else "default")
-    if line.rest:
-        text.append(f" {line.rest.strip()}" if line.said else line.rest.strip(), style="dim")
+    said, rest = printable(line.said.strip()), printable(line.rest.strip())
+    text = Text(said, style=style if line.who != "bot" else "default")
+    if rest:
+        text.append(f" {rest}" if said else rest, style="dim")
     if line.interrupted:
         text.append(" … (interrupted)", style="red")
     indent = _MARGIN + _WHO
@@ -160,7 +169,8 @@ def _input(view: View, width: int) -> Text:
 def _visible(view: View, width: int) -> tuple[str, int]:
     """Return what there is room for of the typed text, and in which cell of it the cursor is."""
     room = max(width - 4 - _MARGIN, 1)
-    before, after = view.typed[: view.cursor], view.typed[view.cursor :]
+    # Of what was pasted, as much as there can be room for: the rest need not be measured.
+    before, after = view.typed[: view.cursor][-room:], view.typed[view.cursor :][:room]
     while cell_len(before) >= room:
         before = before[1:]
     while cell_len(before) + cell_len(after) > room:
