@@ -536,6 +536,11 @@ class Driver(StreamOwner, SendsAudio):
         self.note_sent(chunk)
         return True
 
+    def remove_tap(self, tap: Tap) -> None:
+        """Tell this one no more."""
+        # Not in place: somebody may be going through them.
+        self.taps = [other for other in self.taps if other is not tap]
+
     def note_sent(self, item: Incoming) -> None:
         """Tell the taps of something that the link has just taken."""
         for tap in self.taps:

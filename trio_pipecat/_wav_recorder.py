@@ -205,8 +205,7 @@ class WavRecorder(Tap):
 
     def _close(self) -> None:
         self._recording = False
-        # Not in place: the driver may be going through them.
-        self._driver.taps = [tap for tap in self._driver.taps if tap is not self]
+        self._driver.remove_tap(self)
         try:
             self._sound.close()
         except OSError as error:

@@ -15,7 +15,6 @@ from ..audio import (
     FrameAligner,
     SpeechBound,
     SpeechDetector,
-    SpeechEnded,
     SpeechStarted,
 )
 from ..audio._chunk import can_sound
@@ -119,4 +118,4 @@ class Hearing:
         find = bisect_right if isinstance(bound, SpeechStarted) else bisect_left
         run = max(find(self._anchors, bound.seconds) - 1, 0)
         seconds = self._times[run] + bound.seconds - self._anchors[run]
-        return (SpeechStarted if isinstance(bound, SpeechStarted) else SpeechEnded)(seconds)
+        return type(bound)(seconds)

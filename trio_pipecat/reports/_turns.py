@@ -105,8 +105,7 @@ class TurnLog(Tap):
     def stop(self) -> None:
         """Listen no more."""
         if self in self._driver.taps:
-            # Not in place: the driver may be going through them.
-            self._driver.taps = [tap for tap in self._driver.taps if tap is not self]
+            self._driver.remove_tap(self)
             self._settle(self._now())
         self._changed.unpark_all()
 
@@ -197,7 +196,7 @@ class TurnLog(Tap):
         self._changed.unpark_all()
 
     def _turn_of_user(self) -> Turn:
-        """Return the turn of a user who begins to speak: a new one, if the last was answered."""
+        """Return the turn of a user who speaks or writes: a new one, if the last is taken."""
         turn = self.turns[-1] if self.turns else None
         if turn is None or turn.text_sent is not None or turn.was_answered:
             return self._begin()
@@ -209,9 +208,7 @@ class TurnLog(Tap):
         decoded = decode_command(text)
         command = decoded[1] if isinstance(decoded, tuple) else None
         if isinstance(command, SendText) and command.run_immediately:
-            turn = self.turns[-1] if self.turns else None
-            if turn is None or turn.text_sent is not None or turn.was_answered:
-                turn = self._begin()
+            turn = self._turn_of_user()
             turn.text_sent = at
             turn.user_text = command.content
             self._changed.unpark_all()

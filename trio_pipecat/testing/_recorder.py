@@ -256,9 +256,7 @@ class Recorder(Tap):
             self._give_up(error)
 
     def _close(self) -> None:
-        if self in self._driver.taps:
-            # Not in place: the driver may be going through them.
-            self._driver.taps = [tap for tap in self._driver.taps if tap is not self]
+        self._driver.remove_tap(self)
         file, self._file = self._file, None
         try:
             self._sound.close()
