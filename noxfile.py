@@ -21,7 +21,7 @@ PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "no
 OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop", "--ignore=tests/devices"]
 
 #: Programs that tests need, each in a package of its name.
-TEST_TOOLS = ["espeak-ng", "tmux"]
+TEST_TOOLS = ["espeak-ng", "sox", "tmux"]
 
 
 def group(name: str) -> list[str]:

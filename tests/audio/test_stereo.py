@@ -1,7 +1,6 @@
 """The WAV file of a recording, written and read at any place."""
 
 import io
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -10,6 +9,7 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+import needed
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,17 +193,17 @@ def test_chunks_may_come_in_any_order(tmp_path: Path) -> None:
     reader.close()
 
 
-@pytest.mark.skipif(shutil.which("soxi") is None, reason="needs sox")
 @pytest.mark.parametrize("count", [3, 1_500])
 def test_sox_reads_it(count: int, tmp_path: Path) -> None:
     """Before it is closed, and after."""
+    soxi = needed.program("soxi", "apt-get install sox")
     writer = StereoWriter(tmp_path / "x.wav", 8_000, cues=True)
     for number in range(count):
         writer.write(USER, number, array("h", [number]))
         writer.mark(number, f"mark {number}")
     for _ in range(2):
         told = subprocess.run(
-            ["soxi", "-s", str(tmp_path / "x.wav")], capture_output=True, text=True, check=True
+            [soxi, "-s", str(tmp_path / "x.wav")], capture_output=True, text=True, check=True
         )
         assert (str(count), "") == (told.stdout.strip(), told.stderr)
         writer.close()
