@@ -49,7 +49,7 @@ NOT_FOR_US = "ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy and pyright, on the package and on how users use it."""
-    session.install(".[cli,audio,report]", *group("types"))
+    session.install(".[cli,audio,report,webrtc]", *group("types"))
     session.run("mypy")
     session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
 
@@ -60,7 +60,7 @@ def tests(session: nox.Session) -> None:
 
     A tool that is missing and can't be installed is a failure here, not a skipped test.
     """
-    session.install(".[cli,audio,report]", *group("test"))
+    session.install(".[cli,audio,report,webrtc]", *group("test"))
     install_packages(session, *(tool for tool in TEST_TOOLS if not shutil.which(tool)))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("coverage", "erase")
@@ -72,14 +72,14 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests_on(session: nox.Session) -> None:
     """The tests of the built and installed package, on each Python that this machine has."""
-    session.install(".[cli,audio,report]", *group("test"))
+    session.install(".[cli,audio,report,webrtc]", *group("test"))
     session.run("pytest", *OURS_ALONE, *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """The tests that talk to a real pipecat bot, which lives in an environment of its own."""
-    session.install(".[cli,audio,report]", *group("test"))
+    session.install(".[cli,audio,report,webrtc]", *group("test"))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.run("pytest", "tests/e2e", *session.posargs)
 
@@ -122,7 +122,7 @@ def matrix(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """What things cost, as ratios within one run."""
-    session.install(".[cli]")
+    session.install(".[cli,webrtc]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

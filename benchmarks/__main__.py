@@ -4,7 +4,8 @@ Each figure stands beside the bare thing it is made of, measured alternately in 
 that a slow or noisy machine slows both. Only ratios mean anything; the rest shows the noise.
 
 ``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
-``python -m benchmarks pacing`` how late the frames of paced audio are.
+``python -m benchmarks pacing`` how late the frames of paced audio are; ``python -m benchmarks
+webrtc`` what a session over WebRTC costs beside a bare aiortc client.
 """
 
 import argparse
@@ -350,7 +351,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("costs", "pacing", "speech"),
+        choices=("costs", "pacing", "speech", "webrtc"),
         default="costs",
         help="costs by default",
     )
@@ -362,6 +363,11 @@ def main() -> None:
         return
     if options.what == "pacing":
         pacing.main(rounds=1 if options.quick else 3, seconds=5 if options.quick else 20)
+        return
+    if options.what == "webrtc":
+        from . import webrtc  # it takes the extra
+
+        webrtc.main(rounds=1 if options.quick else 3, seconds=5 if options.quick else 12)
         return
     rounds, number = (3, 2_000) if options.quick else (11, 20_000)
     figures = codec(rounds, number)

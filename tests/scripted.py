@@ -26,11 +26,15 @@ class ScriptedBot:
         self.commands: list[tuple[str, tp.Command]] = []
         #: What was heard on the way to the next command.
         self.sounds: list[tp.AudioChunk] = []
+        self.pictures: list[tp.VideoFrame] = []
 
     async def hear(self) -> tuple[str, tp.Command]:
         """Return the next command of the client, and its id."""
-        while isinstance(item := await self.link.receive(), tp.AudioChunk):
-            self.sounds.append(item)
+        while isinstance(item := await self.link.receive(), tp.AudioChunk | tp.VideoFrame):
+            if isinstance(item, tp.AudioChunk):
+                self.sounds.append(item)
+            else:
+                self.pictures.append(item)
         assert isinstance(item, str), item
         received = decode_command(item)
         assert isinstance(received, tuple), received

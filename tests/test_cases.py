@@ -1,4 +1,4 @@
-"""The shared cases, on the simulated bot: in memory and on a socket."""
+"""The shared cases, on the simulated bot: in memory, on a socket, and over WebRTC."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,6 +27,14 @@ class _SimulatedBotUnderTest(BotUnderTest):
     def count(self, case: str) -> None:
         self._numbers[case] = len(self.bot.conversations)
 
+    def echo(self, case: str, **keywords: Any) -> AbstractAsyncContextManager[tp.Session]:
+        self.bot.echo_audio = True
+        return self.open(case, **keywords)
+
+    def never_ready(self, case: str, **keywords: Any) -> AbstractAsyncContextManager[tp.Session]:
+        self.bot.ready_delay = 1e9
+        return self.open(case, **keywords)
+
     async def seen(self, case: str) -> Seen:
         with trio.fail_after(5):
             while (end := self.conversation(case).end) is None:
@@ -48,10 +56,6 @@ class InMemory(_SimulatedBotUnderTest):
             async with tp.open_session(url, **keywords) as session:
                 yield session
 
-    def never_ready(self, case: str, **keywords: Any) -> AbstractAsyncContextManager[tp.Session]:
-        self.bot.ready_delay = 1e9
-        return self.open(case, **keywords)
-
 
 class OnASocket(_SimulatedBotUnderTest):
     """The simulated bot, on a real port."""
@@ -69,9 +73,15 @@ class OnASocket(_SimulatedBotUnderTest):
         url = self.served.start_url.replace("/start", "/nowhere")
         return tp.open_session(endpoint=url, **keywords)
 
-    def never_ready(self, case: str, **keywords: Any) -> AbstractAsyncContextManager[tp.Session]:
-        self.bot.ready_delay = 1e9
-        return self.open(case, **keywords)
+
+class OverWebRtc(OnASocket):
+    """The simulated bot, on a real port, by a peer connection on loopback."""
+
+    wire = "webrtc"
+
+    def open(self, case: str, **keywords: Any) -> AbstractAsyncContextManager[tp.Session]:
+        self.count(case)
+        return tp.open_session(self.served.start_url, transport="webrtc", **keywords)
 
 
 def _name(case: Case) -> str:
@@ -90,3 +100,11 @@ async def test_on_a_socket(case: Case) -> None:
     """Every case holds for the simulated bot on a port."""
     async with serve_bot(SimulatedBot(voice=QUICK)) as served:
         await case(OnASocket(served))
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("case", CASES, ids=_name)
+async def test_over_webrtc(case: Case) -> None:
+    """Every case holds for the simulated bot over WebRTC."""
+    async with serve_bot(SimulatedBot(voice=QUICK), webrtc=True) as served:
+        await case(OverWebRtc(served))

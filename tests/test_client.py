@@ -188,7 +188,7 @@ def test_the_repr_of_a_client_has_no_secret():
         "token": SECRET,
         "headers": {"Authorization": SECRET},
         "request_data": {"api_key": SECRET},
-        "ice_servers": [{"credential": SECRET}],
+        "ice_servers": [{"urls": "turn:x", "credential": SECRET}],
         "allow_insecure_token": True,
     }
     params = ConnectParams(transport="websocket", ws_url=f"wss:{url}", token=SECRET)

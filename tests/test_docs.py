@@ -42,6 +42,7 @@ SAYS = {
     "requests": "refused: as requested\nno answer within 0.2 s",
     "send_a_file": "bot: You said: What is this?",
     "start_by_hand": "the bot speaks RTVI 2.2.0",
+    "video": "15 pictures sent, 0 skipped",
     "voice_to_voice": "s, then: You said: What time is it",
     "states": "somebody is there …\nready",
 }

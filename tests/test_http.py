@@ -1,4 +1,4 @@
-"""One POST and its redirects, over real sockets."""
+"""One request and its redirects, over real sockets."""
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ from http_server import (
 )
 from trio.testing import wait_all_tasks_blocked
 
-from trio_pipecat._http import HttpError, Post, multipart
+from trio_pipecat._http import HttpError, Request, multipart
 
 pytestmark = pytest.mark.socket
 
@@ -28,7 +28,7 @@ SECRET = "s3cret-word"
 
 def request(url, *, headers=None, ssl_context=None, content=b"{}"):
     """Return a POST that is not yet sent."""
-    return Post(url, headers or {}, "application/json", content, ssl_context)
+    return Request(url, headers or {}, "application/json", content, ssl_context)
 
 
 async def post(url, **options):
@@ -200,6 +200,14 @@ async def test_a_redirect_may_spell_out_the_origin(names):
         await sent.send()
     assert ["a"] == server.requests[1].header("authorization")
     assert server_url.replace("HTTP", "http") == sent.url
+
+
+async def test_a_patch_is_redirected_as_one():
+    """The method is the caller's, and stays."""
+    async with serve_http(redirecting(307, "/there", OK)) as server:
+        sent = Request(server.url(), {}, "application/json", b"[1]", None, method="PATCH")
+        assert 200 == (await sent.send()).status
+    assert [("PATCH", [1])] * 2 == [(r.method, r.json) for r in server.requests]
 
 
 async def test_a_303_is_not_followed():
@@ -389,6 +397,18 @@ async def test_cancelling_at_any_step_leaves_nothing_open(garbage, server_tls, c
             await plain.wait_idle()
             await secure.wait_idle()
     assert 20 < steps
+
+
+# -- secrets -----------------------------------------------------------------------------
+
+
+def test_what_is_shown_has_no_secrets():
+    """Neither the caller's, nor the address's, nor the headers'; an origin is none."""
+    url = f"http://x/?token={SECRET}"
+    headers = {"Cookie": "a=b1scuit", "Origin": "https://app.example"}
+    asked = Request(url, headers, "application/json", b"{}", None, secrets=["0ther-secret"])
+    said = asked.show(f"{SECRET}\n b1scuit 0ther-secret https://app.example")
+    assert "*** *** *** https://app.example" == said
 
 
 # -- forms -------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ LAYERS = """
 _version _state _tls
 _errors _causes
 _wire _urls
-_messages _params
+_ice _http
+_messages _params _http_answer
 _events _codec
 _protocol audio._pcm
 audio._align audio._polyphase audio._encodings
@@ -33,14 +34,20 @@ audio._cues
 audio._stereo
 audio._soundtrack
 audio
-_streams _service _lifecycle transports._abc
-_block transports._envelope transports._outbox transports._upgrade
-transports._wires transports._memory
-transports._websocket transports._registry
+video._pyav
+video._frame
+video._source video._camera
+video
+_streams _service _lifecycle transports._abc transports._loop_thread
+transports._sound_out transports._texts_out
+_block transports._envelope transports._outbox transports._upgrade transports._inbox
+transports._rtc_tracks
+transports._wires transports._memory transports._signalling transports._rtc_peer
+transports._websocket transports._registry transports._webrtc_link
+transports._smallwebrtc
 transports
 _options _tap _pacer _bot_audio
-_audio_sender
-_http
+_audio_sender _video_sender
 _start
 _targets
 _functions
@@ -55,9 +62,11 @@ testing._voice testing._bot_protocol testing._http_server testing._network
 testing._personality testing._utterance
 testing._conversation
 testing._memory_link testing._recording
+testing._webrtc_bot
 testing._requests testing._behaviours testing._script
 testing._bot
-testing._sim testing._serve testing._recorder testing._replay testing._diff testing._transport_ends
+testing._serve testing._recorder testing._replay testing._diff testing._transport_ends
+testing._sim
 testing._client_journal testing.pytest testing._transport_rules
 testing._check_transport testing._client_stage testing._client_report
 testing._client_faults
@@ -77,7 +86,7 @@ RANKS = {module: rank for rank, line in enumerate(LAYERS.split("\n")) for module
 TRIO_FREE = ["_version", "_state", "_errors", "_causes", "_wire", "_urls", "_params"]
 TRIO_FREE += ["_messages", "_events", "_codec", "_protocol", "transports._envelope"]
 TRIO_FREE += ["transports._wires", "audio._align", "audio._polyphase", "audio._resample"]
-TRIO_FREE += ["audio._encodings", "audio._wav_header", "audio._wav"]
+TRIO_FREE += ["audio._encodings", "audio._wav_header", "audio._wav", "_ice", "_http_answer"]
 
 
 def modules() -> dict[str, Path]:
@@ -149,7 +158,10 @@ def test_the_core_does_not_know_trio(name: str) -> None:
         ("h11", {"testing._http_server"}),
         ("certifi", {"_tls"}),
         ("soxr", {"audio._resample"}),
-        ("numpy", {"audio._resample"}),
+        ("av", {"video._pyav", "transports._rtc_tracks"}),
+        ("aiortc", {"transports._rtc_peer", "transports._rtc_tracks"}),
+        ("asyncio", {"transports._loop_thread", "transports._rtc_peer", "transports._rtc_tracks"}),
+        ("numpy", {"audio._resample", "video._frame"}),
         ("sounddevice", {"audio._portaudio"}),
         (
             "rich",

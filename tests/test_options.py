@@ -21,10 +21,13 @@ SECONDS = [
     "connect_timeout",
     "ready_timeout",
     "disconnect_timeout",
+    "gather_timeout",
     "ping_interval",
     "ping_timeout",
     "audio_buffer",
 ]
+#: What is the wire's own business when it is None.
+MAY_BE_NONE = ["ping_interval", "ping_timeout"]
 COUNTS = ["event_buffer", "max_message_size", "max_receive_size"]
 
 
@@ -57,6 +60,9 @@ def test_every_keyword_has_a_default():
     assert "header" == options.token_in
     assert not options.allow_insecure_token
     assert options.disconnect_on_bot_disconnect
+    assert (None, None, 2) == (options.ping_interval, options.ping_timeout, options.gather_timeout)
+    assert (16_000, 24_000) == (options.audio_in_sample_rate, options.audio_out_sample_rate)
+    assert not options.trickle_ice
 
 
 def test_an_unknown_keyword_is_a_type_error():
@@ -107,6 +113,9 @@ def test_seconds_are_positive(name, value):
 @pytest.mark.parametrize("value", [0, -1, -math.inf, math.nan, True, False, "30", None, [1], 1j])
 def test_seconds_that_are_none_are_refused(name, value):
     """A time that is zero, negative, no number, or a number by accident, is an error."""
+    if value is None and name in MAY_BE_NONE:
+        assert None is getattr(check_options({name: value}), name)
+        return
     assert f"{name} is a positive number, not {value!r}" == refusal(**{name: value})
 
 
@@ -121,6 +130,20 @@ def test_counts_are_positive(name):
 def test_counts_that_are_none_are_refused(name, value):
     """A size that is anything else is an error."""
     assert f"{name} is a positive integer, not {value!r}" == refusal(**{name: value})
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 48_000])
+def test_the_bots_sound_is_given_at_a_rate_of_opus(rate):
+    """Any rate that a telephone or WebRTC has."""
+    assert rate == check_options({"audio_out_sample_rate": rate}).audio_out_sample_rate
+
+
+@pytest.mark.parametrize("rate", [7_999, 48_001, 16_000.0, None, True, "16000"])
+def test_other_rates_of_the_bots_sound_are_refused(rate):
+    """Above there is nothing on the wire, below nothing to understand."""
+    said = refusal(audio_out_sample_rate=rate)
+    assert said.startswith("audio_out_sample_rate is ")
+    assert said.endswith(f"not {rate!r}")
 
 
 def test_seconds_are_checked_by_name():
@@ -295,7 +318,8 @@ def test_options_show_no_secret():
             "token": secret,
             "headers": {"Authorization": f"Bearer {secret}"},
             "request_data": {"api_key": secret},
-            "ice_servers": [{"credential": secret}],
+            "offer_url_template": f"http:{url}&id=:sessionId",
+            "ice_servers": [{"urls": "turn:x", "credential": secret}],
         }
     )
     assert secret not in repr(options)
@@ -312,6 +336,9 @@ def test_options_show_no_secret():
         ("ssl_context", True, "ssl_context is SSLContext or None, not bool"),
         ("ice_servers", "stun:x", "ice_servers is a list"),
         ("ice_servers", 5, "ice_servers is a list"),
+        ("ice_servers", [{"urls": "http://x"}], "ICE server 1 has a URL that can't be used: "),
+        ("ice_servers", [{"urls": "stun:x"}, 5], "ICE server 2 is no object with urls"),
+        ("trickle_ice", 1, "trickle_ice is bool, not int"),
         ("allow_insecure_token", 1, "allow_insecure_token is bool, not int"),
         ("disconnect_on_bot_disconnect", "no", "disconnect_on_bot_disconnect is bool, not str"),
     ],
@@ -320,7 +347,7 @@ def test_what_is_of_another_kind_is_refused(name, value, why):
     """Before anything is tried, with its name."""
     with pytest.raises(InvalidParamsError) as refused:
         check_options({name: value})
-    assert why == str(refused.value)
+    assert str(refused.value).startswith(why)
 
 
 def test_what_the_client_says_of_itself_can_be_sent():

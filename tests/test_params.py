@@ -4,8 +4,14 @@ import json
 
 import pytest
 
-from trio_pipecat import ConnectParams, StartBotError, StartedBot
-from trio_pipecat._params import offer_url, read_answer, secrets_in, without_secrets
+from trio_pipecat import ConnectParams, InvalidParamsError, StartBotError, StartedBot
+from trio_pipecat._params import (
+    check_offer_url_template,
+    offer_url,
+    read_answer,
+    secrets_in,
+    without_secrets,
+)
 
 ENDPOINT = "http://localhost:7860/start"
 UUID = "123e4567-e89b-12d3-a456-426614174000"
@@ -173,19 +179,46 @@ def test_an_explicit_webrtc_address_is_taken():
     """An address that is given is not made up, and a session id does not replace it."""
     answer = {"webrtcUrl": "https://bot.example/offer", "sessionId": UUID}
     found = read_answer(answer, ENDPOINT, request_data={"a": 1})
-    expected = params(
-        transport="webrtc",
-        webrtc_url="https://bot.example/offer",
-        session_id=UUID,
-        request_data={"a": 1},
-    )
+    expected = params(transport="webrtc", webrtc_url="https://bot.example/offer", session_id=UUID)
     assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"wsUrl": "ws://localhost/ws"}, {"a": 1}),
+        ({"simUrl": "sim:"}, {"a": 1}),
+        ({"sessionId": UUID}, None),
+    ],
+)
+def test_an_offer_does_not_repeat_the_start_request(answer, expected):
+    """It would replace the body that the bot was started with."""
+    assert expected == read_answer(answer, ENDPOINT, request_data={"a": 1}).request_data
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        (None, "http://localhost:7860/offer"),
+        ("wss://proxy.example/bots/", "https://proxy.example/bots/offer"),
+    ],
+)
+def test_a_relative_webrtc_address_is_beside_the_endpoint(base_url, expected):
+    """Or where ``base_url`` says."""
+    found = read_answer({"webrtcUrl": "/offer"}, ENDPOINT, base_url=base_url)
+    assert expected == found.webrtc_url
 
 
 @pytest.mark.parametrize("config", ["turn:x", [], {}, {"iceServers": None}, {"iceServers": "x"}])
 def test_ice_servers_that_are_none_are_none(config):
     """An iceConfig that can't be read is as good as none."""
     assert read_answer({"sessionId": UUID, "iceConfig": config}, ENDPOINT).ice_servers is None
+
+
+def test_ice_servers_that_cannot_be_used_are_left_out():
+    """A server may know some that we don't."""
+    answer = {"sessionId": UUID, "iceConfig": {"iceServers": [{"urls": "quic:x"}, TURN, 7, STUN]}}
+    assert [TURN, STUN] == read_answer(answer, ENDPOINT).ice_servers
 
 
 @pytest.mark.parametrize(
@@ -271,7 +304,7 @@ def test_an_answer_that_is_no_object_is_an_error(answer, kind):
 
 
 @pytest.mark.parametrize("value", [7, 1.5, True, ["ws://localhost"], {"url": "ws://localhost"}])
-@pytest.mark.parametrize("key", ["wsUrl", "token", "sessionId", "fileUploadUrl"])
+@pytest.mark.parametrize("key", ["wsUrl", "token", "sessionId", "fileUploadUrl", "webrtcUrl"])
 def test_a_known_key_that_is_no_string_is_an_error(key, value):
     """A key of the wrong type is named, without its value."""
     with pytest.raises(StartBotError, match=r"^the bot .*: the answer's [a-z_]+ is no string$"):
@@ -287,6 +320,8 @@ def test_a_known_key_that_is_no_string_is_an_error(key, value):
         {"wsUrl": "ws://user:s3cret-word@bot.example:x/ws?token=s3cret-word"},
         {**WEBSOCKET, "fileUploadUrl": "ftp://user:s3cret-word@files.example"},
         {**WEBSOCKET, "fileUploadUrl": "http://["},
+        {"webrtcUrl": "ws://user:s3cret-word@bot.example"},
+        {"webrtcUrl": "http://["},
     ],
 )
 def test_an_address_that_cannot_be_used_is_an_error(answer):
@@ -318,6 +353,56 @@ def test_an_address_that_cannot_be_used_is_an_error(answer):
 def test_the_offer_goes_beside_the_endpoint(endpoint, expected):
     """Only the last path segment of the endpoint is replaced."""
     assert expected == offer_url(endpoint, "ID")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("https://proxy.example", "https://proxy.example/sessions/ID/api/offer"),
+        ("http://proxy.example:8/bots/", "http://proxy.example:8/bots/sessions/ID/api/offer"),
+        ("wss://proxy.example/bots", "https://proxy.example/bots/sessions/ID/api/offer"),
+        ("ws://proxy.example", "http://proxy.example/sessions/ID/api/offer"),
+    ],
+)
+def test_the_offer_goes_where_the_base_url_says(base_url, expected):
+    """Instead of the endpoint's server and folder; the endpoint's credentials stay behind."""
+    endpoint = "http://me:pw@localhost:7860/api/start?key=k"
+    assert expected == offer_url(endpoint, "ID", base_url=base_url)
+    found = read_answer({"sessionId": "ID"}, endpoint, base_url=base_url)
+    assert expected == found.webrtc_url
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("https://x.example/a/:sessionId/api/offer", "https://x.example/a/..%2Fb/api/offer"),
+        ("http://x.example/offer?id=:sessionId&a=1", "http://x.example/offer?id=..%2Fb&a=1"),
+    ],
+)
+def test_the_offer_goes_where_a_template_says(template, expected):
+    """Whatever the endpoint and the base URL are."""
+    check_offer_url_template(template)
+    found = read_answer(
+        {"sessionId": "../b"}, ENDPOINT, base_url="https://y.example", offer_url_template=template
+    )
+    assert expected == found.webrtc_url
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("https://x.example/api/offer", "offer_url_template has no :sessionId in its path"),
+        ("https://x.example/a#:sessionId", "offer_url_template has no :sessionId in its path"),
+        ("wss://x.example/:sessionId", "expected a http:// or https:// URL"),
+        ("/sessions/:sessionId", "expected a http:// or https:// URL"),
+        ("https://x.example:sessionId/", "not a URL"),
+        (7, "a URL is a string, not int"),
+    ],
+)
+def test_a_template_that_makes_no_address_is_refused(template, why):
+    """Before anything is sent."""
+    with pytest.raises(InvalidParamsError, match=why):
+        check_offer_url_template(template)
 
 
 def test_a_session_id_is_one_segment():

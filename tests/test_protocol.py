@@ -237,6 +237,30 @@ def test_mismatch_is_told_once():
     assert "the bot speaks RTVI 1.4.0, this client 2.2.0" == protocol.versions.problem
 
 
+def test_hello_may_be_said_again():
+    """On another connection its answer counts, and only that; until then what was agreed holds."""
+    protocol = ready("2.0.0")
+    again = protocol.hello().id
+    assert "2.0.0" == protocol.versions.bot
+    late = BotReady(id="client-ready-1", version="1.0.0")
+    assert [late] == tell(protocol, late)
+    assert "2.0.0" == protocol.versions.bot
+    answer = BotReady(id=again, version="2.2.0")
+    assert [answer] == tell(protocol, answer)
+    assert (answer, "2.2.0") == (protocol.bot_ready, protocol.versions.bot)
+
+
+def test_another_bot_has_another_mismatch():
+    """Or none: what was wrong with the one before is over, and what is new is told."""
+    protocol = ready("1.4.0")
+    answer = BotReady(id=protocol.hello().id, version="2.2.0")
+    assert [answer] == tell(protocol, answer)
+    assert None is protocol.versions.problem
+    answer = BotReady(id=protocol.hello().id, version="3.0.0")
+    mismatch, _ = tell(protocol, answer)
+    assert "the bot speaks RTVI 3.0.0, this client 2.2.0" == mismatch.detail
+
+
 def test_complaint_about_our_version_is_no_refusal():
     """An error-response to hello is followed by bot-ready, and is why there is a mismatch."""
     protocol, hello = greeted()

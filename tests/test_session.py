@@ -135,6 +135,12 @@ async def test_waits_are_checkpoints_even_when_there_is_nothing_to_wait_for(
             lambda: session.send_audio(bytes(320), sample_rate=16_000),
             lambda: session.send_client_message("silent"),
             lambda: session.request("ping"),
+            lambda: session.send_video(PICTURE),
+            lambda: session.stream_video([PICTURE]),
+            session.mute,
+            session.mute,
+            session.unmute,
+            session.restart_connection,
             session.interrupt,
             session.disconnect,
             session.disconnect,
@@ -154,6 +160,8 @@ async def test_repr_says_where_it_is(autojump_clock: MockClock) -> None:
 # -- sending ---------------------------------------------------------------------------------------
 
 
+PICTURE = tp.VideoFrame(data=bytes(24), width=4, height=4)
+
 SENDS: list[Callable[[tp.Session], Awaitable[object]]] = [
     lambda s: s.send_text("x"),
     lambda s: s.send_client_message("x"),
@@ -162,6 +170,11 @@ SENDS: list[Callable[[tp.Session], Awaitable[object]]] = [
     lambda s: s.send_ui_event("x"),
     lambda s: s.send_raw("x"),
     lambda s: s.send_audio(bytes(2), sample_rate=16_000),
+    lambda s: s.send_video(PICTURE),
+    lambda s: s.stream_video([PICTURE]),
+    lambda s: s.mute(),
+    lambda s: s.unmute(),
+    lambda s: s.restart_connection(),
     lambda s: s.interrupt(),
     lambda s: s.disconnect_bot(),
     lambda s: s.cancel_ui_job_group("x"),
@@ -601,6 +614,8 @@ async def test_a_tree_may_be_a_mapping(autojump_clock: MockClock) -> None:
     [
         lambda s: s.send_text("x" * 1000),
         lambda s: s.send_audio(bytes(1000), sample_rate=16_000),
+        lambda s: s.send_video(PICTURE),
+        lambda s: s.stream_video([PICTURE] * 1000),
         lambda s: s.interrupt(),
     ],
 )

@@ -96,6 +96,34 @@ async def test_the_request_says_which_transport(request_data, transport, expecte
     assert expected == server.requests[0].json
 
 
+@pytest.mark.parametrize(
+    ("request_data", "transport", "expected"),
+    [
+        ({"body": None, "a": None}, "webrtc", {"a": None, "transport": "webrtc"}),
+        ({"body": None, "transport": "webrtc"}, None, {"transport": "webrtc"}),
+        ({"body": {}}, "webrtc", {"body": {}, "transport": "webrtc"}),
+        ({"body": None}, None, {"body": None, "transport": "websocket"}),
+    ],
+)
+async def test_a_body_that_is_null_is_left_out_for_webrtc(request_data, transport, expected):
+    """Pipecat's runner makes a session of it that answers 404 for ever."""
+    async with serve_http(answering(200, {**OK, "webrtcUrl": "/offer"})) as server:
+        await start_bot(server.url(), request_data=request_data, transport=transport)
+    assert expected == server.requests[0].json
+
+
+async def test_a_started_webrtc_session_is_where_its_offer_goes():
+    """Beside the endpoint, or where a template says; the bot has the request's data already."""
+    async with serve_http(answering(200, {"sessionId": "a/b"})) as server:
+        started = await start_bot(server.url(), transport="webrtc", request_data={"body": {}})
+        assert server.url("/sessions/a%2Fb/api/offer") == started.params.webrtc_url
+        assert started.params.request_data is None
+        started = await start_bot(
+            server.url(), transport="webrtc", offer_url_template="https://x.example/:sessionId/o"
+        )
+    assert "https://x.example/a%2Fb/o" == started.params.webrtc_url
+
+
 async def test_the_callers_headers_are_sent():
     """Headers go as they are, in Latin-1, once each; the caller's win, but for what the body is."""
     headers = {
@@ -369,6 +397,11 @@ async def test_a_server_that_is_silent_in_the_handshake_is_given_up(garbage):
         ("ws://localhost/start", {}, "expected a http:// or https:// URL"),
         ("localhost:7860/start", {}, "expected a http:// or https:// URL"),
         (None, {}, "a URL is a string, not NoneType"),
+        (
+            "http://localhost",
+            {"offer_url_template": "https://x/offer"},
+            "offer_url_template has no :sessionId in its path",
+        ),
         ("http://localhost", {"base_url": "proxy.example"}, "expected a http:// or https:// or ws"),
         ("http://localhost", {"start_timeout": 0}, "start_timeout is a positive number, not 0"),
         ("http://localhost", {"start_timeout": math.nan}, "start_timeout is a positive number"),

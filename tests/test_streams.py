@@ -7,9 +7,9 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from trio_pipecat import BotOutput, Error, EventsSkipped
+from trio_pipecat import BotOutput, Error, EventsSkipped, VideoFrame
 from trio_pipecat._messages import Event
-from trio_pipecat._streams import AudioStream, Backlog, EventStream, StreamOwner
+from trio_pipecat._streams import AudioStream, Backlog, EventStream, StreamOwner, VideoStream
 from trio_pipecat.audio import AudioChunk
 
 
@@ -23,6 +23,9 @@ class Session(StreamOwner):
 
     def stream_moved(self):
         self.told.append("moved")
+
+    def stream_read(self):
+        self.told.append("read")
 
     def stream_woke(self):
         self.told.append("woke")
@@ -728,3 +731,74 @@ async def test_audio_after_the_end():
     stream._finish()
     stream._feed(sound(1, 2))
     assert [sound(1, 1)] == [chunk async for chunk in reader]
+
+
+# -- video -------------------------------------------------------------------------------
+
+
+def picture(number):
+    """Return a frame that can be told from others."""
+    return VideoFrame(data=bytes([number]) * 6, width=2, height=2)
+
+
+async def test_video_that_nobody_reads_is_not_kept():
+    """And begins with the first frame after somebody does; the session is told that he does."""
+    session = Session()
+    stream = VideoStream(session, "video", 3)
+    stream._feed(picture(1))
+    assert (0, []) == (stream.unread, session.told)
+    reader = aiter(stream)
+    stream._feed(picture(2))
+    assert picture(2) == await anext(reader)
+    assert ["read"] == session.told
+
+
+async def test_old_video_is_dropped():
+    """The newest stays, and what went is counted."""
+    stream = VideoStream(Session(), "video", 3)
+    reader = aiter(stream)
+    for number in range(5):
+        stream._feed(picture(number))
+    assert (3, 2) == (stream.unread, stream.dropped_frames)
+    assert [picture(n) for n in (2, 3, 4)] == [await anext(reader) for _ in range(3)]
+
+
+async def test_video_after_the_reader_left():
+    """What was unread is forgotten, and nothing more is kept."""
+    session = Session()
+    stream = VideoStream(session, "video", 3)
+    reader = aiter(stream)
+    stream._feed(picture(1))
+    del reader
+    gc.collect()
+    stream._feed(picture(2))
+    assert (0, 0, "moved") == (stream.unread, stream.dropped_frames, session.told[-1])
+
+
+async def test_reader_that_waits_gets_video_at_once():
+    """It is a flow: the next event does not wait for its reader."""
+    session = Session()
+    stream = VideoStream(session, "video", 3)
+    frames = []
+
+    async def read():
+        frames.append(await stream.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        stream._feed(picture(1))
+    assert [picture(1)] == frames
+    assert "woke" not in session.told
+
+
+async def test_video_after_the_end():
+    """What was received is read, then the stream is over."""
+    stream = VideoStream(Session(), "video", 3)
+    reader = aiter(stream)
+    stream._feed(picture(1))
+    stream._finish()
+    stream._feed(picture(2))
+    assert picture(1) == await anext(reader)
+    with pytest.raises(StopAsyncIteration):
+        await anext(reader)

@@ -12,12 +12,14 @@ from trio_pipecat import (
 )
 from trio_pipecat._options import check_options
 from trio_pipecat._targets import make_plan
-from trio_pipecat.transports import find_connector
+from trio_pipecat.transports import _registry, find_connector
 
 WEBSOCKET = find_connector("websocket")
 ENDPOINT = "http://localhost:7860/start"
 WS_URL = "ws://localhost:7860/ws-client"
 OFFER_URL = "http://localhost:7860/api/offer"
+TEMPLATE = "https://bot.example/:sessionId/offer"
+STUN, TURN = {"urls": "stun:x"}, {"urls": "turn:x"}
 
 
 def connector(params, options):
@@ -61,9 +63,44 @@ def test_an_endpoint_means_start_first(first):
 def test_the_start_requests_headers_are_not_the_upgrades():
     """The link may lead somewhere else, so a start request's headers do not go there."""
     headers = {"Authorization": "Bearer abc"}
-    assert {} == plan_for(ENDPOINT, headers=headers).upgrade_headers
-    assert headers == plan_for(WS_URL, headers=headers).upgrade_headers
-    assert headers == plan_for(websocket_params(), headers=headers).upgrade_headers
+    params = websocket_params()
+    started = StartedBot(endpoint=ENDPOINT, answer={}, params=params)
+    assert {} == plan_for(ENDPOINT, headers=headers).headers_for(params, started)
+    assert headers == plan_for(WS_URL, headers=headers).headers_for(params, None)
+    assert headers == plan_for(params, headers=headers).headers_for(params, None)
+    assert headers == plan_for(started, headers=headers).headers_for(params, started)
+    assert headers == plan_for("sim:", headers=headers).headers_for(params, started)
+
+
+@pytest.mark.parametrize(
+    ("url", "goes"),
+    [
+        ("https://bot.example/sessions/1/api/offer", True),
+        ("https://BOT.example:443/other", True),
+        ("http://bot.example/sessions/1/api/offer", False),
+        ("https://bot.example:444/sessions/1/api/offer", False),
+        ("https://eu.bot.example/sessions/1/api/offer", False),
+        (None, False),
+    ],
+)
+def test_the_start_requests_headers_go_with_offers_to_the_same_server(url, goes):
+    """Pipecat Cloud wants to see them again; nobody else does."""
+    headers = {"Authorization": "Bearer abc", "X-Name": "a"}
+    plan = plan_for("https://bot.example/start", headers=headers)
+    params = ConnectParams(transport="webrtc", webrtc_url=url)
+    started = StartedBot(endpoint="https://bot.example/start", answer={}, params=params)
+    assert (headers if goes else {}) == plan.headers_for(params, started)
+    assert {} == plan.headers_for(params, None)
+    params.transport = "websocket"
+    assert {} == plan.headers_for(params, started)
+
+
+def test_a_token_goes_before_the_start_requests_authorization():
+    """Two of them would be one too many."""
+    headers = {"AUTHORIZATION": "Bearer abc", "X-Name": "a"}
+    params = ConnectParams(transport="webrtc", webrtc_url=OFFER_URL, token="t")
+    started = StartedBot(endpoint=ENDPOINT, answer={}, params=params)
+    assert {"X-Name": "a"} == plan_for(ENDPOINT, headers=headers).headers_for(params, started)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -82,6 +119,33 @@ def test_an_offer_address_means_webrtc():
     expected = ConnectParams(transport="webrtc", webrtc_url=OFFER_URL, token="abc")
     assert expected == plan.params
     assert connector is plan.connector_for(plan.params)
+
+
+@pytest.fixture
+def webrtc(monkeypatch):
+    """WebRTC is installed, though nothing opens it here."""
+    monkeypatch.setitem(_registry._CONNECTORS, "webrtc", f"{__name__}:connector")
+
+
+@pytest.mark.parametrize("url", [OFFER_URL, f"{OFFER_URL}/?a=b", "HTTPS://x/sessions/1/api/offer"])
+@pytest.mark.parametrize("keywords", [{}, {"transport": "webrtc"}])
+def test_a_first_argument_that_takes_offers_means_webrtc(webrtc, url, keywords):
+    """Its path says so; such a bot takes request data."""
+    plan = plan_for(url, request_data={"a": 1}, ice_servers=[STUN], **keywords)
+    expected = ConnectParams(
+        transport="webrtc", webrtc_url=url, request_data={"a": 1}, ice_servers=[STUN]
+    )
+    assert (expected, None, "webrtc") == (plan.params, plan.start, plan.kind)
+    assert connector is plan.connector_for(plan.params)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [{"target": f"{ENDPOINT}?next=/api/offer"}, {"endpoint": OFFER_URL}],
+)
+def test_other_addresses_start_a_bot(keywords):
+    """Those whose query looks so, and those that are said to be endpoints."""
+    assert plan_for(**keywords).start is not None
 
 
 def test_parameters_at_hand_are_taken():
@@ -110,8 +174,8 @@ def test_parameters_for_the_simulated_bot_need_no_address():
 def test_keywords_change_parameters_at_hand():
     """A token, ICE servers or transport given beside parameters win; the parameters are kept."""
     params = websocket_params(transport="webrtc", token="old", ice_servers=[])
-    plan = plan_for(params, token="new", ice_servers=[{"urls": "stun:x"}], transport="websocket")
-    assert websocket_params(token="new", ice_servers=[{"urls": "stun:x"}]) == plan.params
+    plan = plan_for(params, token="new", ice_servers=[STUN], transport="websocket")
+    assert websocket_params(token="new", ice_servers=[STUN]) == plan.params
     assert websocket_params(transport="webrtc", token="old", ice_servers=[]) == params
 
 
@@ -259,9 +323,64 @@ def test_an_address_that_is_no_string_is_an_error(key, value):
         (WS_URL, {"request_data": {}}, "request_data has no use with ws_url: nothing is started"),
         (WS_URL, {"base_url": ENDPOINT}, "base_url has no use with ws_url: nothing is started"),
         (WS_URL, {"ice_servers": []}, "ice_servers has no use with ws_url: nothing is started"),
+        (
+            WS_URL,
+            {"base_url": ENDPOINT, "transport": "websocket"},
+            "base_url has no use with ws_url: nothing is started",
+        ),
+        (
+            WS_URL,
+            {"offer_url_template": TEMPLATE},
+            "offer_url_template has no use with ws_url: nothing is started",
+        ),
+        (
+            OFFER_URL,
+            {"base_url": ENDPOINT, "transport": "webrtc"},
+            "base_url has no use with webrtc_url: nothing is started",
+        ),
+        (
+            OFFER_URL,
+            {"offer_url_template": TEMPLATE},
+            "offer_url_template has no use with webrtc_url: nothing is started",
+        ),
+        (
+            ENDPOINT,
+            {"offer_url_template": ENDPOINT},
+            "offer_url_template has no :sessionId in its path",
+        ),
+        (
+            WS_URL,
+            {"transport": "webrtc"},
+            "transport 'webrtc' does not fit a websocket address",
+        ),
+        (
+            OFFER_URL,
+            {"webrtc_url": OFFER_URL},
+            "the first argument and webrtc_url were given; one of them, please",
+        ),
+        (OFFER_URL, {"ws_url": WS_URL}, "ws_url and webrtc_url were given; one of them, please"),
+        (ConnectParams(transport="webrtc"), {}, "WebRTC needs a webrtc_url"),
+        (
+            ConnectParams(transport="webrtc", webrtc_url=WS_URL),
+            {},
+            f"expected a http:// or https:// URL, not {WS_URL!r}",
+        ),
+        (
+            ConnectParams(transport="webrtc", webrtc_url=OFFER_URL, ice_servers=[1]),
+            {},
+            "ICE server 1 is no object with urls",
+        ),
+        (
+            "http://bot.example/api/offer",
+            {"token": "s3cret-word"},
+            (
+                "credentials would go to 'http://bot.example/api/offer' unencrypted; use https://, "
+                "or say allow_insecure_token=True"
+            ),
+        ),
     ],
 )
-def test_parameters_that_lead_nowhere_are_an_error(target, keywords, why):
+def test_parameters_that_lead_nowhere_are_an_error(webrtc, target, keywords, why):
     """Parameters are looked at before anything is tried."""
     assert why == refusal(target, **keywords)
 
@@ -299,7 +418,7 @@ def test_credentials_are_not_sent_for_everyone_to_read(endpoint, headers):
 
 # -- starting ----------------------------------------------------------------------------
 
-ANSWER = {"wsUrl": "wss://0.0.0.0:1/ws", "token": "theirs", "iceConfig": {"iceServers": [1]}}
+ANSWER = {"wsUrl": "wss://0.0.0.0:1/ws", "token": "theirs", "iceConfig": {"iceServers": [1, STUN]}}
 
 
 @pytest.mark.socket
@@ -315,7 +434,7 @@ async def test_what_the_endpoint_answers_is_what_to_connect_with():
         transport="websocket",
         ws_url=f"ws://127.0.0.1:{server.port}/ws",
         token="theirs",
-        ice_servers=[1],
+        ice_servers=[STUN],
         request_data={"b": 1},
     )
     assert expected == started.params
@@ -326,10 +445,10 @@ async def test_what_the_endpoint_answers_is_what_to_connect_with():
 async def test_the_callers_token_and_ice_servers_win():
     """What the caller says goes before what the endpoint answers."""
     async with serve_http(answering(200, ANSWER)) as server:
-        keywords = {"token": "ours", "ice_servers": [2], "base_url": "wss://proxy.example"}
+        keywords = {"token": "ours", "ice_servers": [TURN], "base_url": "wss://proxy.example"}
         started = await plan_for(server.url(), **keywords).start()
     params = started.params
-    assert ("ours", [2], "wss://proxy.example/ws") == (
+    assert ("ours", [TURN], "wss://proxy.example/ws") == (
         params.token,
         params.ice_servers,
         params.ws_url,
@@ -343,6 +462,17 @@ async def test_the_endpoint_is_asked_for_the_transport(transport, asked):
     async with serve_http(answering(200, {"sessionId": "1", **ANSWER})) as server:
         await plan_for(server.url(), transport=transport).start()
     assert {"transport": asked} == server.requests[0].json
+
+
+@pytest.mark.socket
+async def test_a_bot_is_started_for_webrtc(webrtc):
+    """When it is said; the offer goes where the template says."""
+    async with serve_http(answering(200, {"sessionId": "1", **ANSWER})) as server:
+        plan = plan_for(server.url(), transport="webrtc", offer_url_template=TEMPLATE)
+        params = (await plan.start()).params
+    assert {"transport": "webrtc"} == server.requests[0].json
+    assert ("webrtc", "https://bot.example/1/offer") == (params.transport, params.webrtc_url)
+    assert connector is plan.connector_for(params)
 
 
 @pytest.mark.socket
@@ -362,7 +492,7 @@ def test_a_plan_knows_what_nobody_should_see():
         "https://me:pass-word@bot.example/start?key=query%20secret",
         headers={"Authorization": "Bearer header-secret"},
         request_data={"body": {"api_key": "key-secret", "city": "Oslo"}},
-        ice_servers=[{"credential": "turn-secret"}],
+        ice_servers=[{"urls": "turn:x", "credential": "turn-secret"}],
         token="given/token",
     )
     params = websocket_params(
@@ -384,9 +514,10 @@ def test_a_plan_knows_what_nobody_should_see():
         ("sim:", {}, "sim"),
         (ENDPOINT, {}, "endpoint"),
         (WS_URL, {}, "websocket"),
+        (OFFER_URL, {}, "webrtc"),
         (None, {"transport": connector}, "custom"),
     ],
 )
-def test_a_plan_says_of_what_kind_it_is(target, keywords, kind):
+def test_a_plan_says_of_what_kind_it_is(webrtc, target, keywords, kind):
     """And not where it leads."""
     assert kind == plan_for(target, **keywords).kind

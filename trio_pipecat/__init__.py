@@ -5,7 +5,8 @@ What users touch is here; the private modules are for reading:
 * `open_session`, `PipecatClient`, `start_bot`: the ways to a `Session`.
 * Events: one class for each RTVI message, named after its wire type, and the session's own.
 * Errors: one tree, under `PipecatError`.
-* ``trio_pipecat.audio``, ``.transports``, ``.testing``: sound, links, and the simulated bot.
+* ``trio_pipecat.audio``, ``.video``, ``.transports``, ``.testing``: sound, pictures, links, and the
+  simulated bot.
 """
 
 from ._audio_sender import IdleAudio as IdleAudio
@@ -37,6 +38,7 @@ from ._events import BotConnected as BotConnected
 from ._events import BotDisconnected as BotDisconnected
 from ._events import BotStarted as BotStarted
 from ._events import Connected as Connected
+from ._events import ConnectionRestarted as ConnectionRestarted
 from ._events import Disconnected as Disconnected
 from ._events import EventsSkipped as EventsSkipped
 from ._events import FunctionCallUnanswerable as FunctionCallUnanswerable
@@ -140,7 +142,9 @@ from ._state import State as State
 from ._streams import AudioStream as AudioStream
 from ._streams import EventStream as EventStream
 from ._streams import StreamReader as StreamReader
+from ._streams import VideoStream as VideoStream
 from ._version import __version__ as __version__
+from ._video_sender import VideoReport as VideoReport
 from ._wav_recorder import WavRecorder as WavRecorder
 from .audio import AudioChunk as AudioChunk
 from .audio import AudioDevice as AudioDevice
@@ -151,6 +155,10 @@ from .audio import Speaker as Speaker
 from .audio import list_devices as list_devices
 from .audio import open_microphone as open_microphone
 from .audio import open_speaker as open_speaker
+from .video import Camera as Camera
+from .video import VideoFrame as VideoFrame
+from .video import VideoSource as VideoSource
+from .video import open_camera as open_camera
 
 __all__ = [
     "RTVI_VERSION",
@@ -184,6 +192,7 @@ __all__ = [
     "BotTtsStarted",
     "BotTtsStopped",
     "BotTtsText",
+    "Camera",
     "Capabilities",
     "CharacterUsage",
     "ClientMessage",
@@ -192,6 +201,7 @@ __all__ = [
     "ConnectParams",
     "Connected",
     "ConnectionLostError",
+    "ConnectionRestarted",
     "DeviceError",
     "DisconnectBot",
     "Disconnected",
@@ -288,10 +298,15 @@ __all__ = [
     "UserTranscription",
     "VadUserStartedSpeaking",
     "VadUserStoppedSpeaking",
+    "VideoFrame",
+    "VideoReport",
+    "VideoSource",
+    "VideoStream",
     "WavError",
     "WavRecorder",
     "__version__",
     "list_devices",
+    "open_camera",
     "open_microphone",
     "open_session",
     "open_speaker",

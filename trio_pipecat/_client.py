@@ -11,7 +11,10 @@ from ._targets import Target, make_plan
 from ._urls import redact
 
 #: The keywords that say where to start a bot, and how. The headers are the start request's.
-_WAYS_TO_A_BOT: Final = {"endpoint", "ws_url", "webrtc_url", "request_data", "base_url", "headers"}
+_WAYS_TO_A_BOT: Final = {
+    *("endpoint", "ws_url", "webrtc_url"),
+    *("request_data", "base_url", "offer_url_template", "headers"),
+}
 
 
 def open_session(
@@ -31,8 +34,9 @@ def open_session(
     where a result was being waited for, else it leaves the block.
 
     Args:
-        target: an address (``ws://``, ``wss://``; ``http(s)://``, a start endpoint; ``sim:``, the
-            simulated bot), a `StartedBot`, or `ConnectParams`. Or say ``endpoint=``, ``ws_url=`` or
+        target: an address (``ws://``, ``wss://``; ``http(s)://``, a start endpoint, or where its
+            path ends in ``/api/offer`` one for WebRTC offers; ``sim:``, the simulated bot), a
+            `StartedBot`, or `ConnectParams`. Or say ``endpoint=``, ``ws_url=`` or
             ``webrtc_url=``.
         **keywords: see `SessionKeywords`.
 

@@ -51,6 +51,7 @@ from ._events import (
     BotDisconnected,
     BotStarted,
     Connected,
+    ConnectionRestarted,
     Disconnected,
     ProtocolMismatch,
     StateChanged,
@@ -72,12 +73,21 @@ from ._params import ConnectParams, StartedBot, without_secrets
 from ._protocol import ClientProtocol, Outgoing
 from ._service import Services, is_cancellation
 from ._state import EndReason, SessionEnd, Side, State
-from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner
+from ._streams import AudioStream, Backlog, EventStream, Stream, StreamOwner, VideoStream
 from ._tap import Tap
 from ._targets import Plan
+from ._video_sender import SendsVideo, VideoSender
 from .audio import AudioChunk, Lateness
 from .audio._chunk import can_sound
-from .transports import Incoming, Interruption, LinkOptions, Transport, Undecodable
+from .transports import (
+    Incoming,
+    Interruption,
+    LinkOptions,
+    TrackName,
+    Transport,
+    Undecodable,
+)
+from .video import VideoFrame
 
 logger: Final = logging.getLogger("trio_pipecat")
 
@@ -97,7 +107,7 @@ class Ending:
     raise_to_waiters: bool = True
 
 
-class Driver(StreamOwner, SendsAudio):
+class Driver(StreamOwner, SendsAudio, SendsVideo):
     """One session's engine. `run` is its task; `Session` is its face."""
 
     def __init__(self, plan: Plan, options: SessionOptions) -> None:
@@ -115,21 +125,31 @@ class Driver(StreamOwner, SendsAudio):
         self.backlog = Backlog(self, options.event_buffer)
         #: How late the frames of the user's voice were.
         self.pacing = Lateness()
+        self.video_sender = VideoSender(self)
+        #: The user's voice is sent as silence.
+        self.muted = False
         #: Who is told of everything; as a rule nobody.
         self.taps: list[Tap] = []
         self.services: Services
         self.block: Block
         self._event_streams: list[EventStream[Any] | Backlog] = [self.backlog]
         self._bot_audio = BotAudio(self.fail)
+        self._video_streams: list[VideoStream] = []
         self._link: Transport | None = None
         self._link_scope = trio.CancelScope()
         self._reading = trio.CancelScope()
-        self._stage = "connect"
+        #: The step of the opening, and what may be the matter if it takes long.
+        self._stage, self._hint = "connect", ""
         self._ending: Ending | None = None
         self._last_state = State.IDLE
         self._seen = 0
         self._last_type: str | None = None
         self._audio_sender: AudioSender | None = None
+        #: What was said of the user's tracks on this connection. Unsaid, only the microphone is on.
+        self._announced: dict[TrackName, bool] = {}
+        self._restarting: trio.CancelScope | None = None
+        #: Set when the bot is ready on another connection.
+        self._ready_again: trio.Event | None = None
         self._waiters: set[trio.Event] = set()
         self._woke = False
 
@@ -173,18 +193,18 @@ class Driver(StreamOwner, SendsAudio):
         connect = self.plan.connector_for(params)
         self._enter(State.CONNECTING)
         with trio.move_on_after(self.options.connect_timeout) as opening:
-            async with connect(params, self._link_options()) as link:
+            async with connect(params, self._link_options(params)) as link:
                 opening.deadline = float("inf")
                 self._link = link
+                self._note_readers()
                 self._enter(State.CONNECTED)
                 self.emit(Connected(at=trio.current_time()))
                 ending = await self._read(link)
                 if link.end is None:
                     await self._say_goodbye(link)
                 return ending
-        raise TransportStartError(
-            self._stage, f"the link was not open after {self.options.connect_timeout:g} s"
-        )
+        late = f"the link was not open after {self.options.connect_timeout:g} s"
+        raise TransportStartError(self._stage, f"{late}: {self._hint}" if self._hint else late)
 
     def _failure(self, error: Exception) -> Ending:
         """Say what it means that `_converse` raised: the start failed, or we have a bug."""
@@ -205,10 +225,10 @@ class Driver(StreamOwner, SendsAudio):
         reason: EndReason = "client" if ready else "startup_failed"
         return Ending(reason=reason, first=first, error=lambda end: failure)
 
-    def _link_options(self) -> LinkOptions:
+    def _link_options(self, params: ConnectParams) -> LinkOptions:
         options = self.options
         return LinkOptions(
-            headers=self.plan.upgrade_headers,
+            headers=self.plan.headers_for(params, self.started),
             origin=options.origin,
             token_in=options.token_in,
             allow_insecure_token=options.allow_insecure_token,
@@ -218,11 +238,14 @@ class Driver(StreamOwner, SendsAudio):
             grace=options.disconnect_timeout,
             max_message_size=options.max_message_size,
             max_receive_size=options.max_receive_size,
+            audio_out_sample_rate=options.audio_out_sample_rate,
+            gather_timeout=options.gather_timeout,
+            trickle_ice=options.trickle_ice,
             on_stage=self._note_stage,
         )
 
-    def _note_stage(self, stage: str) -> None:
-        self._stage = stage
+    def _note_stage(self, stage: str, hint: str = "") -> None:
+        self._stage, self._hint = stage, hint
 
     async def _say_goodbye(self, link: Transport) -> None:
         if self.state is not State.DISCONNECTING:
@@ -239,9 +262,7 @@ class Driver(StreamOwner, SendsAudio):
             try:
                 if link.speaks_rtvi:
                     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                        for text in self.protocol.hello().texts:
-                            await link.send_message(text)
-                            self.note_sent(text)
+                        await self._say_hello(link)
                 while True:
                     item = await link.receive()
                     self._receive(item, link)
@@ -254,6 +275,11 @@ class Driver(StreamOwner, SendsAudio):
         return self._ending or Ending(
             reason="startup_failed", first="client", error=self._ready_timeout
         )
+
+    async def _say_hello(self, link: Transport) -> None:
+        for text in self.protocol.hello().texts:
+            await link.send_message(text)
+            self.note_sent(text)
 
     def _ready_timeout(self, end: SessionEnd) -> ReadyTimeoutError:
         return ReadyTimeoutError(
@@ -292,6 +318,9 @@ class Driver(StreamOwner, SendsAudio):
         if isinstance(item, AudioChunk):
             self._receive_audio(item, now)
             return
+        if isinstance(item, VideoFrame):
+            self._receive_video(item)
+            return
         events: list[Event]
         if isinstance(item, str):
             try:
@@ -312,6 +341,12 @@ class Driver(StreamOwner, SendsAudio):
             rate, channels = chunk.sample_rate, chunk.num_channels
             self.emit(AudioStarted(sample_rate=rate, num_channels=channels, at=now))
         self._bot_audio.receive(chunk)
+
+    def _receive_video(self, frame: VideoFrame) -> None:
+        self._last_type = "video"
+        for stream in self._video_streams:
+            stream._feed(frame)
+        self._note_readers()  # one that called `receive` may be over
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, BotMessage):
@@ -339,6 +374,10 @@ class Driver(StreamOwner, SendsAudio):
             self.protocol.bot_ready = event
             self._reading.deadline = float("inf")
             self._enter(State.READY)
+        elif self._ready_again is not None:
+            waiter, self._ready_again = self._ready_again, None
+            self.emit(ConnectionRestarted(bot=event, at=event.at))
+            self.wake(waiter)
 
     # -- ending --
 
@@ -423,6 +462,9 @@ class Driver(StreamOwner, SendsAudio):
             waiter.set()
         if self._audio_sender is not None:
             self._audio_sender.finish()
+        self.video_sender.finish()
+        if self._restarting is not None:
+            self._restarting.cancel()
         self.finished.set()
         self.changed.unpark_all()
         return ends
@@ -451,22 +493,34 @@ class Driver(StreamOwner, SendsAudio):
         """A reader of events was waiting, and has one now."""
         self._woke = True
 
-    def add_stream(self, stream: EventStream[Any] | AudioStream) -> None:
+    def add_stream(self, stream: EventStream[Any] | AudioStream | VideoStream) -> None:
         """Fill `stream` from now on."""
         if self.end is not None:
             stream._finish()
         elif isinstance(stream, AudioStream):
             self._bot_audio.streams.append(stream)
+        elif isinstance(stream, VideoStream):
+            self._video_streams.append(stream)
         else:
             self._event_streams.append(stream)
 
     def streams(self) -> Iterator[Stream[Any]]:
         """Return every stream that is open."""
-        return chain(self._event_streams, self._bot_audio.streams)
+        return chain(self._event_streams, self._bot_audio.streams, self._video_streams)
 
     def stream_moved(self) -> None:
         """A reader came back for more and found nothing, or left."""
+        self._note_readers()
         self.block.moved()
+
+    def stream_read(self) -> None:
+        """Somebody reads a stream of video."""
+        self._note_readers()
+
+    def _note_readers(self) -> None:
+        """Have the link decode the bot's video while somebody wants to see it."""
+        if self._link is not None:
+            self._link.wants_video = any(stream._has_readers() for stream in self._video_streams)
 
     async def stream_over(self) -> None:
         """A reader found its stream over."""
@@ -488,7 +542,7 @@ class Driver(StreamOwner, SendsAudio):
 
     def stream_closed(self, stream: Stream[Any]) -> None:
         """Nobody wants this stream any more."""
-        for streams in (self._event_streams, self._bot_audio.streams):
+        for streams in (self._event_streams, self._bot_audio.streams, self._video_streams):
             with suppress(ValueError):
                 streams.remove(stream)  # type: ignore[arg-type]  # it is in one of them
 
@@ -530,11 +584,101 @@ class Driver(StreamOwner, SendsAudio):
         if link is None or self.state is not State.READY:
             return False
         try:
-            await link.send_audio(chunk)
+            await self.send_audio(link, chunk)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
-        self.note_sent(chunk)
         return True
+
+    async def send_audio(self, link: Transport, chunk: AudioChunk) -> None:
+        """Send sound of the user; while the user is muted, as much silence."""
+        if self.muted:
+            chunk = AudioChunk(bytes(len(chunk.pcm)), chunk.sample_rate, chunk.num_channels)
+        await link.send_audio(chunk)
+        self.note_sent(chunk)
+
+    async def send_picture(self, frame: VideoFrame) -> bool:
+        """Send a picture of the user's. False: the session takes no more."""
+        link = self._link
+        if link is None or self.state is not State.READY:
+            return False
+        try:
+            # What is off, bots do not look at.
+            if not self._announced.get(frame.source, False):
+                await self._announce(link, frame.source, enabled=True)
+            await link.send_video(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        self.note_sent(frame)
+        return True
+
+    async def announce(self, track: TrackName, *, enabled: bool) -> bool:
+        """Say that a track is on or off. False: the session takes no more."""
+        link = self._link
+        if link is None or self.state is not State.READY:
+            return False
+        try:
+            await self._announce(link, track, enabled=enabled)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        return True
+
+    async def _announce(self, link: Transport, track: TrackName, *, enabled: bool) -> None:
+        await link.announce_track(track, enabled=enabled)
+        self._announced[track] = enabled
+
+    async def set_muted(self, muted: bool) -> None:
+        """Mute the user, or no more; tell the bot, unless it knows."""
+        await self.open_link()
+        self.muted = self.muted or muted
+        with self.block.waiting():
+            if self._announced.get("microphone", True) is not muted:
+                await trio.lowlevel.checkpoint()
+            elif not await self.announce("microphone", enabled=not muted):
+                await self.link_broke()
+        self.muted = muted
+
+    async def restart(self) -> BotReady:
+        """Have another connection carry the session, and wait until the bot is ready on it."""
+        link = await self.open_link()
+        if self._restarting is not None:
+            raise trio.BusyResourceError("this session's connection is being restarted already")
+        with self.block.waiting():
+            try:
+                return await self._restart(link)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.link_broke()
+            finally:
+                self._restarting = None
+
+    async def _restart(self, link: Transport) -> BotReady:
+        options = self.options
+        self._note_stage("restart")
+        with trio.move_on_after(options.connect_timeout) as self._restarting:
+            await link.restart()
+        if self.end is not None:
+            raise trio.BrokenResourceError
+        if self._restarting.cancelled_caught:
+            late = f"there was no other after {options.connect_timeout:g} s"
+            raise TransportStartError(self._stage, f"{late}: {self._hint}" if self._hint else late)
+        # The bot has forgotten what it was told on the old one.
+        announced, self._announced = self._announced, {}
+        self._ready_again = waiter = self.add_waiter()
+        try:
+            with trio.move_on_after(options.ready_timeout) as self._restarting:
+                if link.speaks_rtvi:
+                    await self._say_hello(link)
+                else:
+                    self._become_ready(BotReady(at=trio.current_time()))
+                for track, enabled in announced.items():
+                    await self._announce(link, track, enabled=enabled)
+                await waiter.wait()
+        finally:
+            self.remove_waiter(waiter)
+        if self.end is not None:
+            raise trio.BrokenResourceError
+        if self._ready_again is waiter or self.protocol.bot_ready is None:
+            raise ReadyTimeoutError(options.ready_timeout, self.state, self._last_type, self._seen)
+        return self.protocol.bot_ready
 
     def remove_tap(self, tap: Tap) -> None:
         """Tell this one no more."""

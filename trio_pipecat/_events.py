@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from ._messages import Event
+from ._messages import BotReady, Event
 from ._state import SessionEnd, State
 from ._wire import Json, record
 
@@ -35,7 +35,7 @@ class Connected(Event):
 
 @record
 class BotConnected(Event):
-    """The bot gave its first sign of life: a message, or sound."""
+    """The bot gave its first sign of life: a message, sound, or a picture."""
 
 
 @record
@@ -44,6 +44,16 @@ class AudioStarted(Event):
 
     sample_rate: int
     num_channels: int
+
+
+@record
+class ConnectionRestarted(Event):
+    """Another connection carries the session, and the bot is ready on it; `bot` is what it said.
+
+    It follows the `BotReady`. A server that had lost the bot has started another one.
+    """
+
+    bot: BotReady
 
 
 @record
@@ -98,6 +108,7 @@ SESSION_EVENTS: tuple[type[Any], ...] = (
     Connected,
     BotConnected,
     AudioStarted,
+    ConnectionRestarted,
     EventsSkipped,
     ProtocolMismatch,
     FunctionCallUnanswerable,

@@ -1,14 +1,14 @@
-"""One POST over HTTP, and its redirects. The one file that knows httpx.
+"""One request over HTTP, and its redirects. The one file that knows httpx.
 
-httpx is imported with this file, and this file when something is to be posted: a session that
+httpx is imported with this file, and this file when something is to be sent: a session that
 connects directly does without, and httpx loads a command line of its own where it finds one.
 
 Redirects are followed by hand. One that stays on the same origin, or goes from ``http`` to
 ``https`` on the same host, is followed with method and body unchanged; one that leads elsewhere is
 refused: the request carries credentials, or data that is somebody's own.
 
-What a server says may repeat our secrets, so its words pass `Post.show` on their way into an error,
-and foreign errors that quote them become neither its cause nor its context.
+What a server says may repeat our secrets, so its words pass `Request.show` on their way into an
+error, and foreign errors that quote them become neither its cause nor its context.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -28,6 +28,8 @@ from ._tls import default_ssl_context
 from ._urls import basic_credentials, header_secrets, is_tls, origin, redact, scrub, url_secrets
 from ._version import USER_AGENT
 
+#: Headers that a server may quote.
+_HARMLESS: Final = frozenset({"origin", "user-agent"})
 _REDIRECTS: Final = frozenset({301, 302, 307, 308})
 _MAX_REDIRECTS: Final = 5
 #: A start answer is a handful of addresses; this is a server that does not stop.
@@ -69,21 +71,26 @@ def multipart(name: str, content: bytes, format_: str) -> tuple[str, bytes]:
 
 
 @attrs.define(repr=False)
-class Post:
-    """One POST and its redirects. Afterwards `url` is where the answer came from."""
+class Request:
+    """One request and its redirects. Afterwards `url` is where the answer came from.
+
+    `secrets` are those that nobody can tell by the URL and the headers.
+    """
 
     url: str
     given: dict[str, str]
     content_type: str
     content: bytes
     ssl_context: SSLContext | None
-    _secrets: list[str] = attrs.field(init=False)
+    method: str = "POST"
+    secrets: list[str] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         basic = basic_credentials(urlsplit(self.url))
         if basic is not None and "authorization" not in map(str.lower, self.given):
             self.given = {**self.given, "Authorization": f"Basic {basic}"}
-        self._secrets = [*header_secrets(self.given.values()), *url_secrets(self.url)]
+        values = [value for name, value in self.given.items() if name.lower() not in _HARMLESS]
+        self.secrets = [*self.secrets, *header_secrets(values), *url_secrets(self.url)]
 
     async def send(self) -> Answer:
         """Send it, follow redirects, and return the answer, whatever its status.
@@ -96,7 +103,7 @@ class Post:
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 return answer
             self.url = _follow(self.url, answer.headers["location"], answer.status)
-            self._secrets += url_secrets(self.url)
+            self.secrets += url_secrets(self.url)
         raise HttpError(f"more than {_MAX_REDIRECTS} redirects")
 
     async def _send_once(self) -> Answer:
@@ -121,7 +128,7 @@ class Post:
                 connections.append(info["return_value"])
 
         request = httpx.Request(
-            "POST",
+            self.method,
             self.url,
             content=self.content,
             headers=self._headers(),
@@ -155,7 +162,7 @@ class Post:
 
     def show(self, text: str) -> str:
         """Return a server's words as they may be seen: one line, not too long, no secrets."""
-        text = scrub(text, self._secrets)[:_MAX_READ]
+        text = scrub(text, self.secrets)[:_MAX_READ]
         words = "".join(c if c.isprintable() else " " for c in text).split()
         return " ".join(words)[:_MAX_DETAIL]
 

@@ -12,6 +12,7 @@ import attrs
 
 from ._codec import encode_command
 from ._errors import InvalidParamsError
+from ._ice import read_ice_servers
 from ._messages import RTVI_VERSION, AboutClient, ClientReady
 from ._params import TokenPlace, show_url
 from ._version import __version__
@@ -35,19 +36,24 @@ class SessionKeywords(TypedDict, total=False):
     webrtc_url: str | None
     #: What lets us in. Pipecat's tokens are good for one connection, within five minutes.
     token: str | None
-    #: The JSON object that the start request carries (or the WebRTC offer).
+    #: The JSON object that the start request carries; the WebRTC offer where nothing is started.
     request_data: Mapping[str, Json] | None
-    #: HTTP headers of the start request; of the WebSocket upgrade where there is no start request.
+    #: HTTP headers of the start request; of the WebSocket upgrade or the WebRTC offer where there
+    #: is no start request, and of offers to the very server that was asked to start the bot.
     headers: Mapping[str, str] | None
     #: The wire: ``"websocket"``, ``"webrtc"``, or a connector of your own.
     transport: str | Connector | None
     #: Scheme, host, port and path prefix to use instead of those the start answer names.
     base_url: str | None
+    #: Where the offer of a WebRTC session goes that was started: an address with ``:sessionId`` in
+    #: it. By default it goes beside the start endpoint.
+    offer_url_template: str | None
     #: For ``https`` and ``wss``. The default trusts what the system and certifi trust.
     ssl_context: SSLContext | None
-    #: The ``Origin`` header of the upgrade: servers that check it refuse a missing one too.
+    #: The ``Origin`` header of the upgrade or the offer: servers that check it refuse a missing one
+    #: too.
     origin: str | None
-    #: How the token is presented: ``"header"``, ``"query"`` or ``"path"``.
+    #: How the token is presented: ``"header"``, ``"query"`` or (to a WebSocket) ``"path"``.
     token_in: TokenPlace
     #: Send tokens over plain ``ws`` and ``http`` to hosts other than this machine.
     allow_insecure_token: bool
@@ -65,10 +71,15 @@ class SessionKeywords(TypedDict, total=False):
     ready_timeout: float
     #: The grace of a goodbye, and of a body that is still reading when the bot has left.
     disconnect_timeout: float
-    #: How often the link is tested with a ping.
-    ping_interval: float
-    #: How long the answer to a ping may take.
-    ping_timeout: float
+    #: How long STUN and TURN servers may take to say how we can be reached (WebRTC).
+    gather_timeout: float
+    #: Offer a WebRTC connection at once, and send our addresses afterwards, when they are known.
+    trickle_ice: bool
+    #: How often the link is tested with a ping. None: what suits the wire, which is every 20 s on a
+    #: WebSocket and every second on WebRTC.
+    ping_interval: float | None
+    #: How long the bot may be silent after a ping. None: 20 s on a WebSocket, 5 s on WebRTC.
+    ping_timeout: float | None
     #: How many unread events one stream holds before its reader is declared too slow.
     event_buffer: int
     #: How many seconds of unread audio are kept.
@@ -76,6 +87,9 @@ class SessionKeywords(TypedDict, total=False):
     #: The rate at which the bot listens, in Hz: what is streamed to it is converted to that. Bots
     #: do not announce it; Pipecat's own option of this name is 16000 by default.
     audio_in_sample_rate: int
+    #: The rate at which the bot's sound is given, in Hz, on wires where that can be chosen, which
+    #: is WebRTC: from 8000 to 48000. On the others it comes at the bot's own.
+    audio_out_sample_rate: int
     #: The largest message that is sent.
     max_message_size: int
     #: The largest message that is accepted.
@@ -164,12 +178,17 @@ def _finite(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None
 
 
 def _ice_servers(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
-        raise InvalidParamsError("ice_servers is a list")
+    if value is not None:
+        read_ice_servers(value)
 
 
 def _positive(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
     check_seconds(attribute.name, value)
+
+
+def _positive_or_none(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None:
+        check_seconds(attribute.name, value)
 
 
 def _whole(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -183,6 +202,12 @@ def _sample_rate(options: Any, attribute: "attrs.Attribute[Any]", value: Any) ->
         raise InvalidParamsError(
             f"{attribute.name} is from {MIN_RATE} to {MAX_RATE} Hz, not {value}"
         )
+
+
+def _opus_rate(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    _whole(options, attribute, value)
+    if not 8_000 <= value <= 48_000:
+        raise InvalidParamsError(f"{attribute.name} is from 8000 to 48000 Hz, not {value}")
 
 
 def _json_object(options: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -231,6 +256,7 @@ class SessionOptions:
     )
     transport: str | Connector | None = attrs.field(default=None, validator=_transport)
     base_url: str | None = attrs.field(default=None, repr=show_url)
+    offer_url_template: str | None = attrs.field(default=None, repr=show_url)
     ssl_context: SSLContext | None = attrs.field(
         default=None, validator=_check_type(SSLContext, NoneType), repr=False
     )
@@ -246,11 +272,14 @@ class SessionOptions:
     connect_timeout: float = attrs.field(default=15, validator=_positive)
     ready_timeout: float = attrs.field(default=30, validator=_positive)
     disconnect_timeout: float = attrs.field(default=3, validator=_finite)
-    ping_interval: float = attrs.field(default=20, validator=_positive)
-    ping_timeout: float = attrs.field(default=20, validator=_positive)
+    gather_timeout: float = attrs.field(default=2, validator=_positive)
+    trickle_ice: bool = attrs.field(default=False, validator=_check_type(bool))
+    ping_interval: float | None = attrs.field(default=None, validator=_positive_or_none)
+    ping_timeout: float | None = attrs.field(default=None, validator=_positive_or_none)
     event_buffer: int = attrs.field(default=16_384, validator=_whole)
     audio_buffer: float = attrs.field(default=30, validator=_positive)
     audio_in_sample_rate: int = attrs.field(default=16_000, validator=_sample_rate)
+    audio_out_sample_rate: int = attrs.field(default=24_000, validator=_opus_rate)
     max_message_size: int = attrs.field(default=2**20, validator=_whole)
     max_receive_size: int = attrs.field(default=2**24, validator=_whole)
 

@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 
 from ._errors import InvalidParamsError, StartBotError
-from ._urls import HIDDEN, find_upload_url, redact, repair_ws_url
+from ._ice import usable_ice_servers
+from ._urls import HIDDEN, check_url, find_upload_url, is_tls, redact, repair_ws_url
 from ._wire import Json
 
 #: Where a token travels: in ``Authorization: Bearer``, in ``?token=``, or as a path segment.
@@ -21,7 +22,8 @@ TokenPlace: TypeAlias = Literal["header", "query", "path"]
 
 #: Keys that tell an answer for a transport we don't have.
 _FOREIGN: Final = {"daily_room": "Daily", "moq": "MoQ"}
-
+#: Stands for a session's id in a template.
+_SESSION_ID: Final = ":sessionId"
 
 _SECRET: Final = re.compile("auth|token|credential|password|secret|key|^body$", re.IGNORECASE)
 #: How deep a start answer is shown. None goes deeper than this on purpose.
@@ -75,6 +77,7 @@ def read_answer(
     endpoint: str,
     *,
     base_url: str | None = None,
+    offer_url_template: str | None = None,
     transport: str | None = None,
     request_data: Json = None,
 ) -> ConnectParams:
@@ -109,11 +112,13 @@ def read_answer(
             ws_url = repair_ws_url(ws_url, endpoint, base_url=base_url)
         if upload_url is not None:
             upload_url = find_upload_url(upload_url, endpoint, base_url=base_url)
+        if webrtc_url is not None:
+            webrtc_url = find_upload_url(webrtc_url, endpoint, base_url=base_url)
     except InvalidParamsError as error:
         raise StartBotError(f"the answer has an address that can't be used: {error}", 200) from None
     told = transport == "webrtc" or (ws_url is None and sim_url is None)
     if webrtc_url is None and session_id is not None and told:
-        webrtc_url = offer_url(endpoint, session_id)
+        webrtc_url = offer_url(endpoint, session_id, base_url=base_url, template=offer_url_template)
     addresses = {"websocket": ws_url, "sim": sim_url, "webrtc": webrtc_url}
     found = transport or next((name for name, url in addresses.items() if url is not None), None)
     if found is None or addresses.get(found, found) is None:
@@ -125,7 +130,8 @@ def read_answer(
         body=body,
         webrtc_url=webrtc_url,
         ice_servers=ice_servers,
-        request_data=request_data,
+        # An offer's would replace what the start request has told the bot.
+        request_data=None if found == "webrtc" else request_data,
         sim_url=sim_url,
         session_id=session_id,
         file_upload_url=upload_url,
@@ -180,20 +186,37 @@ def _strings(value: Json, depth: int) -> list[str]:
     return [text for item in items for text in _strings(item, depth - 1)]
 
 
-def offer_url(endpoint: str, session_id: str) -> str:
+def check_offer_url_template(template: object) -> None:
+    """Raise `InvalidParamsError` if no session's id makes a URL of `template`."""
+    parts = check_url(template, "http", "https")
+    if _SESSION_ID not in parts.path and _SESSION_ID not in parts.query:
+        raise InvalidParamsError(f"offer_url_template has no {_SESSION_ID} in its path")
+
+
+def offer_url(
+    endpoint: str, session_id: str, *, base_url: str | None = None, template: str | None = None
+) -> str:
     """Return where the offer of a WebRTC session goes: beside the start endpoint.
 
-    Only the *last* path segment is replaced; a host or a folder called ``start`` stays.
+    Only the *last* path segment is replaced; a host or a folder called ``start`` stays. `base_url`
+    is where the session's folder is otherwise, `template` is the whole address.
     """
+    quoted = quote(session_id, safe="")
+    if template is not None:
+        return template.replace(_SESSION_ID, quoted)
     parts = urlsplit(endpoint)
+    scheme, netloc, query = parts.scheme, parts.netloc, parts.query
     folder = parts.path.rstrip("/").rpartition("/")[0]
-    path = f"{folder}/sessions/{quote(session_id, safe='')}/api/offer"
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+    if base_url is not None:
+        base = urlsplit(base_url)
+        scheme = "https" if is_tls(base.scheme) else "http"
+        netloc, folder, query = base.netloc, base.path.rstrip("/"), ""
+    return urlunsplit((scheme, netloc, f"{folder}/sessions/{quoted}/api/offer", query, ""))
 
 
 def _ice_servers(ice_config: dict[str, Json]) -> Sequence[Json] | None:
     servers = {_snake(key): value for key, value in ice_config.items()}.get("ice_servers")
-    return servers if isinstance(servers, list) else None
+    return usable_ice_servers(servers) if isinstance(servers, list) else None
 
 
 def _snake(key: str) -> str:

@@ -118,6 +118,10 @@ class ClientProtocol:
         self._about = about
         self._counter = itertools.count(1)
         self._hello_id = ""
+        #: What the server had to say against our version, of the present hello.
+        self._complaint: str | None = None
+        #: The mismatch that was told last.
+        self._told: str | None = None
         self._requests: dict[str, Callable[[Answer], None]] = {}
         #: The same, the other way round.
         self._asked: dict[Callable[[Answer], None], str] = {}
@@ -127,9 +131,14 @@ class ClientProtocol:
     # -- what to send --
 
     def hello(self) -> Outgoing:
-        """The message that asks for ``bot-ready``: the first of every link."""
+        """The message that asks for ``bot-ready``: the first of every link.
+
+        Said again on another connection, it is answered again, perhaps by another bot. Until then
+        what was negotiated holds.
+        """
         outgoing = self.send(ClientReady(version=RTVI_VERSION, about=self._about))
         self._hello_id = outgoing.id
+        self._complaint = None
         return outgoing
 
     def send(self, command: Command) -> Outgoing:
@@ -219,6 +228,7 @@ class ClientProtocol:
                 return self._receive_ready(event)
             case ErrorResponse(id=self._hello_id):
                 # No refusal: the server complains of our version, then is ready all the same.
+                self._complaint = event.error
                 self.versions = replace(self.versions, problem=event.error)
             case ServerResponse() | ErrorResponse():
                 on_answer = self._requests.get(event.id)
@@ -252,7 +262,6 @@ class ClientProtocol:
     def _receive_ready(self, event: BotReady) -> list[Event]:
         if event.id not in (self._hello_id, ""):
             return [event]
-        first = self.bot_ready is None
         self.bot_ready = event
         self.versions = replace(self.versions, bot=event.version or None)
         effective = self.versions.effective
@@ -262,9 +271,10 @@ class ClientProtocol:
             problem = f"the bot speaks RTVI {event.version}, this client {RTVI_VERSION}"
         else:
             problem = None
-        problem = self.versions.problem or problem
+        problem = self._complaint or problem
         self.versions = replace(self.versions, problem=problem)
-        if problem is None or not first:
+        told, self._told = self._told, problem
+        if problem is None or problem == told:
             return [event]
         mismatch = ProtocolMismatch(
             ours=RTVI_VERSION, bot=self.versions.bot, detail=problem, at=event.at

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, cast, final, get_args, overload
+from typing import Any, Literal, TypeVar, cast, final, get_args, overload
 
 import trio
 
@@ -46,14 +46,17 @@ from ._protocol import ProtocolVersions
 from ._service import open_services
 from ._start import upload
 from ._state import SessionEnd, State
-from ._streams import AudioStream, EventStream, StreamReader
+from ._streams import AudioStream, EventStream, StreamReader, VideoStream
 from ._targets import Plan
 from ._urls import origin
+from ._video_sender import VideoReport
 from ._wire import Json, from_json
 from .audio import AudioSource, Lateness
 from .audio._chunk import check_format
 from .audio._source import read_source
 from .transports import Interruption
+from .video import VideoFrame, VideoSource
+from .video._source import read_frames
 
 E = TypeVar("E", bound=Event)
 E2 = TypeVar("E2", bound=Event)
@@ -75,8 +78,8 @@ class Session:
     is ending the error is raised once, and who comes later is cancelled instead.
 
     A send that returned has sent everything. A send of one message that was cancelled has sent
-    nothing; the methods that may do more (`request`, `send_audio`, `stream_audio`, `send_dtmf`,
-    `send_file`, `upload_file`) say what is left then.
+    nothing; the methods that may do more (`request`, `send_audio`, `stream_audio`, `stream_video`,
+    `send_dtmf`, `send_file`, `upload_file`, `mute`, `restart_connection`) say what is left then.
 
     A session may be used by any task. Which tasks are told of an error, and which are cancelled, is
     described in *How a session ends*, in the documentation.
@@ -85,6 +88,7 @@ class Session:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._audio: AudioStream | None = None
+        self._video: VideoStream | None = None
 
     def __repr__(self) -> str:
         end = "" if self.end is None else f", ended: {self.end.reason}"
@@ -277,8 +281,7 @@ class Session:
         with driver.block.waiting():
             try:
                 for part in chunk.split(_MAX_AUDIO_FRAME):
-                    await link.send_audio(part)
-                    driver.note_sent(part)
+                    await driver.send_audio(link, part)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await driver.link_broke()
 
@@ -328,6 +331,24 @@ class Session:
         return report
 
     @property
+    def muted(self) -> bool:
+        """Is the user muted?"""
+        return self._driver.muted
+
+    async def mute(self) -> None:
+        """Send silence from now on, of the same length as what there is to hear.
+
+        That goes for all that `send_audio` and `stream_audio` send. The bot is told, on wires that
+        have a word for it. Muting twice is muting once. When it is cancelled, the user is muted,
+        and the bot was not told.
+        """
+        await self._driver.set_muted(True)
+
+    async def unmute(self) -> None:
+        """Be heard again. When it is cancelled, the user is still muted."""
+        await self._driver.set_muted(False)
+
+    @property
     def pacing(self) -> Lateness:
         """How late the frames of all streams were, and of the silence between them."""
         return self._driver.pacing
@@ -346,6 +367,87 @@ class Session:
                 driver.note_sent(Interruption())
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await driver.link_broke()
+
+    # -- video --
+
+    @property
+    def video(self) -> VideoStream:
+        """The bot's video, for ``async for frame in session.video``.
+
+        It is kept from the moment somebody begins to read it, at most 30 frames; while nobody does,
+        it costs nothing. Wires without video have none.
+        """
+        if self._video is None:
+            self._video = self.subscribe_video(name="session.video")
+        return self._video
+
+    def subscribe_video(
+        self, *, max_frames: int = 30, name: str = "subscribe_video()"
+    ) -> VideoStream:
+        """Return an independent stream of the bot's video, for one more reader.
+
+        It keeps at most `max_frames` that are not read; then the oldest is dropped, and counted.
+
+        Raises:
+            ValueError: `max_frames` is less than 1.
+        """
+        if max_frames < 1:
+            raise ValueError(f"a stream keeps 1 frame or more, not {max_frames}")
+        stream = VideoStream(self._driver, name, max_frames)
+        self._driver.add_stream(stream)
+        return stream
+
+    async def send_video(self, frame: VideoFrame) -> None:
+        """Send a picture of the user now: `VideoFrame.source` says of what.
+
+        What can't be sent in time is dropped, if another one follows.
+
+        Raises:
+            TypeError: this is no picture.
+            UnsupportedFeatureError: this wire has no video.
+        """
+        if not isinstance(frame, VideoFrame):
+            raise TypeError(f"what is sent is a VideoFrame, not {type(frame).__name__}")
+        driver = self._driver
+        await driver.open_link()
+        with driver.block.waiting():
+            if not await driver.send_picture(frame):
+                await driver.link_broke()
+
+    async def stream_video(self, source: VideoSource, *, screen: bool = False) -> VideoReport:
+        """Send video as a camera does: each frame in its time.
+
+        Frames that have a `VideoFrame.time` go out at that time after the first one came; those
+        that are later than the next one is due are skipped and counted. Frames without go out as
+        they come. The bot is told when the first one is there, and when it is over, also if that is
+        because this was cancelled; what was not sent by then is not. Returns when the last has been
+        seen.
+
+        A camera and a screen may be streamed at once.
+
+        Args:
+            source: the path of a video file, or frames: an iterable (which may block: one that is
+                no sequence is iterated over in a thread) or an async iterable, such as a camera. An
+                async generator is closed at the end.
+            screen: this is what is on the user's screen, and not a camera's.
+
+        Raises:
+            trio.BusyResourceError: another camera, or another screen, is being streamed.
+            TypeError, ValueError: this can't be sent, or the file can't be read as video.
+            OSError: the file can't be read. What a source raises comes out as it is, when what it
+                gave before was sent.
+            UnsupportedFeatureError: this wire has no video, or the extra ``webrtc``, which files
+                need, is not installed.
+        """
+        shows: Literal["camera", "screen"] = "screen" if screen else "camera"
+        frames = read_frames(source, shows)
+        driver = self._driver
+        await driver.open_link()
+        with driver.block.waiting():
+            report = await driver.video_sender.stream(frames, shows)
+            if report is None:
+                await driver.link_broke()
+        return report
 
     # -- sending --
 
@@ -561,6 +663,28 @@ class Session:
             handlers.pop(name, None)
         else:
             handlers[name] = handler
+
+    # -- the connection --
+
+    async def restart_connection(self) -> BotReady:
+        """Have another connection carry this session: for a network that has changed.
+
+        Returns what the bot said when it was ready again. The session stays `ready` all the time,
+        and `ConnectionRestarted` is among its events. What was on its way is lost, in both
+        directions: a request that was not answered may never be. Most bots greet again; a server
+        that had lost the bot starts another one, and says nothing of it.
+
+        When it fails before there is another connection, the session goes on as it was; and so when
+        it is cancelled. After that it goes on with the other one, and only the bot's answer was not
+        waited for.
+
+        Raises:
+            UnsupportedFeatureError: this wire can't.
+            trio.BusyResourceError: it is being restarted already.
+            TransportStartError: there was no other connection within `connect_timeout` seconds.
+            ReadyTimeoutError: there is, and the bot was not ready on it within `ready_timeout`.
+        """
+        return await self._driver.restart()
 
     # -- ending --
 

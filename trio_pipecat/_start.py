@@ -1,26 +1,23 @@
 """Starting a bot, and uploading a file to it: what is asked, and what the answers mean."""
 
 import json
-import math
 from collections.abc import Mapping
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import trio
 
-from ._causes import page_title
 from ._errors import StartBotError, UploadError
+from ._http_answer import NO_JSON, explain, not_json, parse, retry_after
 from ._messages import File
 from ._options import check_headers, check_request_data, check_seconds
-from ._params import StartedBot, read_answer
+from ._params import StartedBot, check_offer_url_template, read_answer
 from ._urls import check_credentials, check_url
 from ._wire import Json, from_json
 
 if TYPE_CHECKING:
-    from ._http import Answer, Post
-
-_NO_JSON: Final = object()
+    from ._http import Answer, Request
 
 
 async def start_bot(
@@ -30,6 +27,7 @@ async def start_bot(
     headers: Mapping[str, str] | None = None,
     transport: str | None = None,
     base_url: str | None = None,
+    offer_url_template: str | None = None,
     ssl_context: SSLContext | None = None,
     allow_insecure_token: bool = False,
     start_timeout: float = 30,
@@ -37,7 +35,8 @@ async def start_bot(
     """Ask a start endpoint for a bot, and return what it takes to connect to it.
 
     The first half of `open_session` on its own: look at ``started.params``, change them if need be,
-    then ``open_session(started)``.
+    then ``open_session(started)``. What `headers` say goes no further: if a WebRTC offer needs them
+    too, as with Pipecat Cloud, give them again there.
 
     Args:
         endpoint: an ``http(s)://`` address; it is POSTed to.
@@ -46,6 +45,8 @@ async def start_bot(
         headers: more headers, such as ``Authorization``.
         transport: ``"websocket"`` (the default) or ``"webrtc"``.
         base_url: scheme, host, port and path prefix to use instead of those in the answer.
+        offer_url_template: where the offer of a WebRTC session goes, with ``:sessionId`` in it;
+            by default beside the endpoint.
         ssl_context: for ``https``.
         allow_insecure_token: send credentials over plain ``http`` to another machine.
         start_timeout: how many seconds the server may take.
@@ -57,16 +58,18 @@ async def start_bot(
     Cancelling ends the request. Whether the server starts the bot all the same, nobody knows; a
     Pipecat runner starts it when somebody connects.
     """
-    from ._http import HttpError, Post
+    from ._http import HttpError, Request
 
     check_url(endpoint, "http", "https")
     if base_url is not None:
         check_url(base_url, "http", "https", "ws", "wss")
+    if offer_url_template is not None:
+        check_offer_url_template(offer_url_template)
     check_seconds("start_timeout", start_timeout)
     check_request_data(request_data)
     checked = check_headers(headers or {})
     check_credentials(endpoint, checked, allow_insecure=allow_insecure_token)
-    post = Post(
+    request = Request(
         url=endpoint,
         given=checked,
         content_type="application/json",
@@ -75,28 +78,28 @@ async def start_bot(
     )
     try:
         with trio.fail_after(start_timeout):
-            got = await post.send()
+            got = await request.send()
     except trio.TooSlowError:
         raise StartBotError(f"no answer within {start_timeout:g} s") from None
     except HttpError as error:
         raise StartBotError(error.detail, error.status) from error.__cause__
     if not 200 <= got.status < 300:
-        raise StartBotError(_explain(post, got), got.status, _retry_after(got.headers))
-    answer = _parse(got.content)
-    if answer is _NO_JSON:
-        excerpt = post.show(got.content.decode("utf-8", "replace"))[:60]
-        raise StartBotError(f"the answer is not JSON: {excerpt!r}", got.status)
+        raise StartBotError(_explain(request, got), got.status, retry_after(got.headers))
+    answer = parse(got.content)
+    if answer is NO_JSON:
+        raise StartBotError(not_json(request, got), got.status)
     try:
         params = read_answer(
             answer,
-            post.url,
+            request.url,
             base_url=base_url,
+            offer_url_template=offer_url_template,
             transport=transport,
             request_data=request_data,
         )
-        return StartedBot(endpoint=post.url, answer=answer, params=params)
+        return StartedBot(endpoint=request.url, answer=answer, params=params)
     except StartBotError as error:
-        detail = post.show(error.detail)
+        detail = request.show(error.detail)
     raise StartBotError(detail, got.status)
 
 
@@ -115,25 +118,25 @@ async def upload(
         InvalidParamsError: `format` or a header can't be sent.
         UploadError: the server did not take it.
     """
-    from ._http import HttpError, Post, multipart
+    from ._http import HttpError, Request, multipart
 
     checked = check_headers(headers)
     check_headers({"Content-Type": format})
     content_type, form = multipart(name, content, format)
-    post = Post(
+    request = Request(
         url=url, given=checked, content_type=content_type, content=form, ssl_context=ssl_context
     )
     try:
-        got = await post.send()
+        got = await request.send()
     except HttpError as error:
         raise UploadError(error.detail, error.status) from error.__cause__
     if not 200 <= got.status < 300:
-        raise UploadError(_explain(post, got), got.status)
-    described = _parse(got.content)
+        raise UploadError(_explain(request, got), got.status)
+    described = parse(got.content)
     try:
         return from_json(File, described)
     except TypeError as error:
-        detail = "it is not JSON" if described is _NO_JSON else str(error)
+        detail = "it is not JSON" if described is NO_JSON else str(error)
     raise UploadError(f"the answer describes no file: {detail}", got.status)
 
 
@@ -141,69 +144,13 @@ def _start_request(request_data: Mapping[str, Json] | None, transport: str) -> b
     data = {**(request_data or {})}
     if data.get("transport") is None:
         data["transport"] = transport
+    if data["transport"] == "webrtc" and data.get("body", "") is None:
+        del data["body"]  # Pipecat's runner would never let anybody into that session
     return json.dumps(data, allow_nan=False).encode()
 
 
-def _explain(post: "Post", got: "Answer") -> str:
-    """Return what a server says of its refusal."""
-    said = post.show(_read_error(got.content)) or got.reason
-    if got.status in (404, 405) and urlsplit(post.url).path in ("", "/"):
+def _explain(request: "Request", got: "Answer") -> str:
+    said = explain(request, got)
+    if got.status in (404, 405) and urlsplit(request.url).path in ("", "/"):
         said += "; Pipecat's start endpoint is /start"
     return said
-
-
-def _parse(content: bytes) -> Json:
-    # The errors of json hold the whole text.
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return _NO_JSON
-
-
-def _read_error(content: bytes) -> str:
-    """Return what a server says of an error, in whichever of the known shapes it says it.
-
-    ``detail`` (FastAPI: a string, or for 422 a list), ``info`` (custom endpoints), ``error`` with
-    ``code``, or ``message`` with ``code`` (Pipecat Cloud), or plain text, or a page's title.
-    """
-    body = _parse(content)
-    if body is _NO_JSON:
-        return page_title(content.decode("utf-8", "replace"))
-    if isinstance(body, str):
-        return body
-    if not isinstance(body, dict):
-        return ""
-    for key in ("detail", "info", "error", "message"):
-        if text := _read_detail(body.get(key)):
-            code = body.get("code")
-            return f"{text} ({code})" if isinstance(code, str | int) else text
-    return ""
-
-
-def _read_detail(detail: Json) -> str:
-    if isinstance(detail, str):
-        return detail
-    if isinstance(detail, dict):
-        words = (detail.get(key) for key in ("message", "msg"))
-        return next((text for text in words if isinstance(text, str) and text), "")
-    if not isinstance(detail, list):
-        return ""
-    # FastAPI's validation errors. Their "input" repeats what we sent, so it is left out.
-    items = [item for item in detail if isinstance(item, dict)]
-    return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, _as_list(item.get("loc")))), str(item["msg"]))))
-        for item in items
-        if item.get("msg")
-    )
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    try:
-        seconds = float(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return seconds if 0 <= seconds < math.inf else None

@@ -1,9 +1,9 @@
-"""What a session's readers read: streams of events, which never drop, and of audio, which may.
+"""What a session's readers read: streams of events, which never drop, and of audio and video.
 
 A stream is filled by the session and emptied by whoever iterates over it. The session never waits
 for a reader. So each stream is bounded, and the two kinds differ in what happens at the bound: an
-event stream calls `overflow`, which ends the session and names the reader; an audio stream drops
-what is oldest and counts it.
+event stream calls `overflow`, which ends the session and names the reader; a stream of audio or
+video drops what is oldest and counts it.
 
 A stream knows whether somebody is reading it: an iterator is a reader until it is garbage (when
 the ``async for`` is left, on CPython at once), a task that called `receive` until it is over. The
@@ -24,6 +24,7 @@ import trio
 from ._events import EventsSkipped
 from ._messages import Event
 from .audio import AudioChunk
+from .video import VideoFrame
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -37,6 +38,9 @@ class StreamOwner:
 
     def stream_woke(self) -> None:
         """A reader of events was waiting, and has one now."""
+
+    def stream_read(self) -> None:
+        """Somebody reads a stream that may cost something to fill."""
 
     async def stream_over(self) -> None:
         """A reader found the stream over. Returns, or never does: the reader's block is ending."""
@@ -401,3 +405,32 @@ class AudioStream(Stream[AudioChunk]):
     def _clear(self) -> None:
         super()._clear()
         self._seconds = 0.0
+
+
+@final
+class VideoStream(Stream[VideoFrame]):
+    """The bot's video while somebody reads it, at most `max_frames` of it, the newest."""
+
+    def __init__(self, owner: StreamOwner, name: str, max_frames: int) -> None:
+        super().__init__(owner, name)
+        self.max_frames = max_frames
+        #: Frames that were dropped because they were read too slowly.
+        self.dropped_frames = 0
+
+    def _feed(self, frame: VideoFrame) -> None:
+        """Add a frame, if anybody reads."""
+        if self._over or not self._has_readers():
+            return
+        self._put(frame)
+        if len(self._buffer) > self.max_frames:
+            self._take()
+            self.dropped_frames += 1
+
+    def _on_read(self) -> None:
+        self._owner.stream_read()
+
+    def _on_unread(self) -> None:
+        self._clear()
+
+    def _on_woken(self) -> None:
+        """Video is a flow; nobody waits for one frame and then for the next event."""

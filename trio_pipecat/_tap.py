@@ -13,7 +13,7 @@ class Tap:
     """
 
     def sent(self, item: Incoming, at: float) -> None:
-        """A message, audio or an interruption has been handed over to the link."""
+        """A message, audio, a picture or an interruption has been handed over to the link."""
 
     def received(self, item: Incoming, at: float) -> None:
         """The link has given this, and nobody has seen it yet."""

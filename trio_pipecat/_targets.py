@@ -1,16 +1,18 @@
 """What the caller asked to connect to, made into a plan: start a bot or not, then which link."""
 
+import re
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote
 
 import attrs
 
 from ._errors import InvalidParamsError
+from ._ice import read_ice_servers
 from ._options import SessionOptions
-from ._params import ConnectParams, StartedBot, secrets_in
+from ._params import ConnectParams, StartedBot, check_offer_url_template, secrets_in
 from ._start import start_bot
-from ._urls import check_credentials, check_url, header_secrets, redact, url_secrets
+from ._urls import check_credentials, check_url, header_secrets, origin, redact, url_secrets
 from .transports import Connector, find_connector
 from .transports._registry import find_starter
 
@@ -27,8 +29,6 @@ class Plan:
     """How a session gets its link: `start`, if there is one, then `connector` with the parameters.
 
     `kind` names what was asked for, without saying where: ``sim``, ``endpoint``, or the wire.
-    `upgrade_headers` go with the opening of the link. A start request's headers never do: the link
-    may lead somewhere else.
     """
 
     kind: str
@@ -37,16 +37,34 @@ class Plan:
     params: ConnectParams | None = None
     started: StartedBot | None = None
     connector: Connector | None = None
-    upgrade_headers: dict[str, str] = attrs.field(factory=dict)
 
     def connector_for(self, params: ConnectParams) -> Connector:
         """Return what opens the link."""
         return self.connector or find_connector(params.transport)
 
+    def headers_for(self, params: ConnectParams, started: StartedBot | None) -> dict[str, str]:
+        """Return the headers that go with the opening of the link.
+
+        A start request's stay behind, for the link may lead somewhere else. Only a WebRTC offer to
+        the very server that answered the start request takes them along: Pipecat Cloud wants to see
+        the same ``Authorization`` again.
+        """
+        headers = self.options.headers
+        if self.kind != "endpoint":
+            return headers
+        if started is None or params.transport != "webrtc" or params.webrtc_url is None:
+            return {}
+        if origin(params.webrtc_url) != origin(started.endpoint):
+            return {}
+        # A token is there to let us in, so it goes before what let us start.
+        superseded = {"authorization"} if params.token is not None else set()
+        return {name: value for name, value in headers.items() if name.lower() not in superseded}
+
     def secrets(self, params: ConnectParams | None, started: StartedBot | None) -> list[str]:
         """Return all that nobody should see, in the forms it may take, as far as it is known."""
         options = self.options
         urls = [options.endpoint, options.ws_url, options.webrtc_url, options.base_url]
+        urls.append(options.offer_url_template)
         secrets = [options.token, *header_secrets(options.headers.values())]
         secrets += [*secrets_in(options.request_data), *secrets_in([*(options.ice_servers or ())])]
         if started is not None:
@@ -76,17 +94,15 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
         find_connector(name)
     if options.base_url is not None:
         check_url(options.base_url, "http", "https", "ws", "wss")
+    if options.offer_url_template is not None:
+        check_offer_url_template(options.offer_url_template)
     target, options = _sort_address(target, options)
     _check_one_way(target, options, connector)
     if isinstance(target, str):
-        start = cast(Starter, find_starter("sim")(target, options.request_data))
-        return Plan(
-            kind="sim",
-            options=options,
-            start=start,
-            connector=connector,
-            upgrade_headers=options.headers,
-        )
+        make_starter = find_starter("sim")
+        over_webrtc = name == "webrtc"
+        start = cast(Starter, make_starter(target, options.request_data, webrtc=over_webrtc))
+        return Plan(kind="sim", options=options, start=start, connector=connector)
     if options.endpoint is not None:
         check_url(options.endpoint, "http", "https")
         check_credentials(
@@ -106,14 +122,13 @@ def make_plan(target: Target, options: SessionOptions) -> Plan:
         params=params,
         started=started,
         connector=connector,
-        upgrade_headers=options.headers,
     )
 
 
 def _sort_address(
     target: Target, options: SessionOptions
 ) -> tuple["StartedBot | ConnectParams | str | None", SessionOptions]:
-    """Put an address where its scheme says it belongs. What stays a string is a ``sim:`` one."""
+    """Put an address where it says it belongs. What stays a string is a ``sim:`` one."""
     if target is None and isinstance(options.endpoint, str) and options.endpoint.startswith(_SIM):
         return options.endpoint, attrs.evolve(options, endpoint=None)
     if not isinstance(target, Target):
@@ -130,11 +145,17 @@ def _sort_address(
             f"expected a ws://, wss://, http://, https:// or sim: address, not {redact(target)!r}; "
             "a bot on this machine is http://localhost:7860/start"
         )
+    if key == "endpoint" and _takes_offers(target):
+        key = "webrtc_url"
     if getattr(options, key) is not None:
         raise InvalidParamsError(f"the first argument and {key} were given; one of them, please")
-    if key == "ws_url":
-        return None, attrs.evolve(options, ws_url=target)
-    return None, attrs.evolve(options, endpoint=target)
+    changes: dict[str, Any] = {key: target}
+    return None, attrs.evolve(options, **changes)
+
+
+def _takes_offers(url: str) -> bool:
+    path = re.split(r"[?#]", url, maxsplit=1)[0]
+    return path.rstrip("/").endswith("/api/offer")
 
 
 def _check_one_way(target: object, options: SessionOptions, connector: Connector | None) -> None:
@@ -156,12 +177,11 @@ def _direct(options: SessionOptions, transport: str | None) -> ConnectParams:
     if options.ws_url is not None:
         check_url(options.ws_url, "ws", "wss")
         found = "websocket"
-        for key in ("request_data", "base_url", "ice_servers"):
-            if getattr(options, key) is not None and options.transport is None:
-                raise InvalidParamsError(f"{key} has no use with ws_url: nothing is started")
+        _refuse_useless(options, "ws_url", "request_data", "base_url", "ice_servers")
     elif options.webrtc_url is not None:
         check_url(options.webrtc_url, "http", "https")
         found = "webrtc"
+        _refuse_useless(options, "webrtc_url", "base_url")
     else:
         found = "custom"
     if transport is not None and transport != found:
@@ -174,6 +194,13 @@ def _direct(options: SessionOptions, transport: str | None) -> ConnectParams:
         ice_servers=options.ice_servers,
         request_data=options.request_data,
     )
+
+
+def _refuse_useless(options: SessionOptions, address: str, *keys: str) -> None:
+    """Refuse keywords of a start where nothing is started. A connector may have a use for them."""
+    for key in (*keys, "offer_url_template"):
+        if getattr(options, key) is not None and not callable(options.transport):
+            raise InvalidParamsError(f"{key} has no use with {address}: nothing is started")
 
 
 def _changed(
@@ -193,8 +220,18 @@ def _check_params(params: ConnectParams, options: SessionOptions) -> None:
         if params.ws_url is None:
             raise InvalidParamsError("a WebSocket needs a ws_url")
         check_url(params.ws_url, "ws", "wss")
-        names = [*options.headers, *(["token"] if params.token is not None else [])]
-        check_credentials(params.ws_url, names, allow_insecure=options.allow_insecure_token)
+        _check_credentials(params.ws_url, params, options)
+    elif params.transport == "webrtc":
+        if params.webrtc_url is None:
+            raise InvalidParamsError("WebRTC needs a webrtc_url")
+        check_url(params.webrtc_url, "http", "https")
+        read_ice_servers(params.ice_servers or ())
+        _check_credentials(params.webrtc_url, params, options)
+
+
+def _check_credentials(url: str, params: ConnectParams, options: SessionOptions) -> None:
+    names = [*options.headers, *(["token"] if params.token is not None else [])]
+    check_credentials(url, names, allow_insecure=options.allow_insecure_token)
 
 
 def _http_starter(endpoint: str, options: SessionOptions, transport: str | None) -> Starter:
@@ -205,6 +242,7 @@ def _http_starter(endpoint: str, options: SessionOptions, transport: str | None)
             headers=options.headers,
             transport=transport,
             base_url=options.base_url,
+            offer_url_template=options.offer_url_template,
             ssl_context=options.ssl_context,
             allow_insecure_token=options.allow_insecure_token,
             start_timeout=options.start_timeout,

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from cases import Wire
 
 #: The interpreter of an environment that has pipecat-ai.
 BOT_PYTHON = os.environ.get("TRIO_PIPECAT_BOT_PYTHON")
@@ -46,13 +47,24 @@ class RealBot:
         text = "&".join(f"{key}={value}" for key, value in query.items())
         return f"ws://127.0.0.1:{self.port}/ws-client?{text}"
 
+    @property
+    def offer_url(self) -> str:
+        """Where it takes WebRTC offers."""
+        return f"http://127.0.0.1:{self.port}/api/offer"
+
+    def way(self, wire: Wire, **choices: object) -> dict[str, Any]:
+        """Return how `open_session` gets there; the choices say what the bot is to do."""
+        if wire == "webrtc":
+            return {"webrtc_url": self.offer_url, "request_data": choices}
+        return {"ws_url": self.ws_url(**choices)}
+
     def get(self, path: str) -> Any:
         """GET one of its routes."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             return json.load(answer)
 
     async def seen(self, case: str) -> dict[str, Any]:
-        """Return what the server saw of the connection with ``?case=``, once it is closed."""
+        """Return what the server saw of the connection with that ``case``, once it is closed."""
         with trio.fail_after(10):
             while True:
                 connections = await trio.to_thread.run_sync(self.get, "/seen")

@@ -109,6 +109,22 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], what: str) -> None:
     assert "s3cret" not in done.stderr
 
 
+def test_an_address_may_not_fit_the_wire() -> None:
+    """What was said twice was said differently."""
+    pytest.importorskip("aiortc")
+    done = cli("events", "ws://localhost:1/", "--webrtc")
+    assert 2 == done.returncode
+    assert "Error: transport 'webrtc' does not fit a websocket address" in done.stderr
+
+
+def test_help_says_what_an_address_may_be() -> None:
+    """One line for each kind."""
+    told = cli("events", "-h").stdout
+    for address in ("http://host:7860/start ", "http://host:7860/api/offer ", "ws://", "sim: "):
+        assert f"\n    {address}" in told
+    assert "--webrtc" in told
+
+
 # -- demo --------------------------------------------------------------------------------------
 
 
@@ -271,6 +287,15 @@ def test_serve_may_want_a_token() -> None:
         assert 0 == cli("probe", served.url).returncode
         direct = served.url.replace("http", "ws").replace("/start", "/ws-client")
         assert 5 == cli("probe", direct).returncode
+
+
+def test_serve_may_take_webrtc_offers() -> None:
+    """And says where."""
+    pytest.importorskip("aiortc")
+    with Serving("--webrtc") as served:
+        pass
+    base = served.url.removesuffix("/start")
+    assert f"it takes WebRTC offers at {base}/api/offer" in served.said
 
 
 def test_serve_on_a_port_that_is_taken() -> None:

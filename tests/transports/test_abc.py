@@ -112,9 +112,11 @@ def test_options_hide_the_values_of_headers():
 def test_options_have_defaults():
     """Nothing has to be said, and nobody has to listen to the stages."""
     options = LinkOptions()
-    options.on_stage("connect")
+    options.on_stage("connect", "")
     assert {} == options.headers
     assert "header" == options.token_in
     assert options.allow_insecure_token is False
-    assert (20, 20, 3) == (options.ping_interval, options.ping_timeout, options.grace)
+    assert (None, None, 3) == (options.ping_interval, options.ping_timeout, options.grace)
     assert (2**20, 2**24) == (options.max_message_size, options.max_receive_size)
+    assert (24_000, 2) == (options.audio_out_sample_rate, options.gather_timeout)
+    assert options.trickle_ice is False

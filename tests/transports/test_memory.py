@@ -6,6 +6,7 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_pipecat.audio import AudioChunk
 from trio_pipecat.transports import Interruption, LinkEnd, memory_transport_pair
+from trio_pipecat.video import VideoFrame
 
 BACKLOG = 256
 
@@ -282,3 +283,59 @@ async def test_repr_says_where_it_is():
     assert "<MemoryTransport of the client, open, 1 unread>" == repr(client)
     await bot.aclose()
     assert "<MemoryTransport of the bot, ended with 1000, 0 unread>" == repr(bot)
+
+
+# -- what WebRTC has as well -------------------------------------------------------------
+
+
+async def test_pictures_arrive(mock_clock):
+    """With the time at which they were sent."""
+    client, bot = memory_transport_pair()
+    mock_clock.jump(5)
+    frame = VideoFrame(data=bytes(6), width=2, height=2, time=1.5, source="screen")
+    with assert_checkpoints():
+        await client.send_video(frame)
+    received = await bot.receive()
+    assert frame == received
+    assert (None, trio.current_time()) == (frame.at, received.at)
+
+
+async def test_what_is_said_of_tracks_is_kept():
+    """At the other end, in order."""
+    client, bot = memory_transport_pair()
+    with assert_checkpoints():
+        await client.announce_track("camera", enabled=True)
+    await client.announce_track("camera", enabled=False)
+    assert [("camera", True), ("camera", False)] == bot.announced
+    assert [] == client.announced
+
+
+async def test_restarting_loses_what_was_on_its_way():
+    """And makes room for who was waiting."""
+    client, bot = memory_transport_pair()
+    await fill(client)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_message, "later")
+        await wait_all_tasks_blocked()
+        with assert_checkpoints():
+            await client.restart()
+    assert (1, "later") == (bot.restarts, await bot.receive())
+
+
+async def test_restarting_with_a_frozen_end_takes_for_ever(autojump_clock):
+    """Cancelling it changes nothing; a link that ends meanwhile is told of."""
+    client, bot = memory_transport_pair()
+    bot.freeze()
+    with trio.move_on_after(100) as waited:
+        await client.restart()
+    assert (True, 0) == (waited.cancelled_caught, bot.restarts)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(expect_broken, client.restart)
+        await wait_all_tasks_blocked()
+        bot.vanish()
+
+
+async def expect_broken(call):
+    """Call something that finds the link broken."""
+    with pytest.raises(trio.BrokenResourceError):
+        await call()

@@ -76,6 +76,14 @@ def test_credentials_are_not_sent_in_the_clear(keywords: dict[str, object]) -> N
     request("ws://127.0.0.1/", **keywords)  # type: ignore[arg-type]
 
 
+def test_two_authorizations_are_one_too_many() -> None:
+    """The error says which two, and a way out."""
+    with pytest.raises(InvalidParamsError, match="by the URL and by token; say token_in='query'"):
+        request("wss://ann:pw@bot/", token="t")
+    made = request("wss://ann:pw@bot/", token="t", token_in="query")
+    assert b"Basic YW5uOnB3" == dict(made.headers)[b"authorization"]
+
+
 def test_an_address_is_needed() -> None:
     """Without one there is nowhere to go."""
     with pytest.raises(InvalidParamsError, match="ws_url"):

@@ -65,6 +65,26 @@ async def sessions() -> None:
     tp.open_session("sim:", token_in="cookie")  # type: ignore[arg-type]
 
 
+async def video(session: tp.Session, frame: tp.VideoFrame) -> None:
+    async for frame in session.video:
+        assert_type(frame, tp.VideoFrame)
+        assert_type(frame.converted("rgb24"), tp.VideoFrame)
+    with session.subscribe_video(max_frames=2) as stream:
+        assert_type(stream, tp.VideoStream)
+        assert_type(stream.dropped_frames, int)
+    async with tp.open_camera(width=640, height=480) as camera:
+        assert_type(camera, tp.Camera)
+        assert_type(await session.stream_video(camera, screen=True), tp.VideoReport)
+    await session.stream_video("film.mp4")
+    await session.stream_video([frame])
+    await session.send_video(frame)
+    await session.stream_video([b""])  # type: ignore[list-item]
+    frame.converted("bgr24")  # type: ignore[arg-type]
+    await session.mute()
+    assert_type(session.muted, bool)
+    assert_type(await session.restart_connection(), tp.BotReady)
+
+
 async def events(session: tp.Session) -> None:
     async for event in session:
         assert_type(event, tp.Event)

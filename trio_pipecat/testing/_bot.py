@@ -31,6 +31,7 @@ class SimulatedBot(Personality):
         reply: what it answers to a text of the user; by default it repeats it.
         report: what it says of a function's result.
         echo_audio: send the user's sound back.
+        echo_video: send the user's pictures back, on wires that have them.
         ready_delay: seconds from ``client-ready`` to ``bot-ready``.
         think_seconds: seconds from the user's text to the first word of the answer.
         voice: how it sounds.

@@ -16,7 +16,7 @@ from .._causes import leaves
 from .._errors import InvalidParamsError
 from .._state import Side
 from ..transports import Transport
-from ._transport_ends import Ends, TransportFeature
+from ._transport_ends import Deaf, Ends, TransportFeature
 from ._transport_rules import RULES, Rule
 
 #: Makes the two ends of a new link: an async context manager that gives (client's, bot's).
@@ -81,7 +81,10 @@ async def _check(
         try:
             async with maker() as (client, bot):
                 links += [client, bot]
-                ends = Ends(client, bot, side, without)
+                if "exact audio" in without and not rule.hears:
+                    ends = Ends(Deaf(client), Deaf(bot), side, without)
+                else:
+                    ends = Ends(client, bot, side, without)
                 if rule.applies_to(ends):
                     try:
                         await rule.check(ends)

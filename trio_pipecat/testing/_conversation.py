@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
 import attrs
 import trio
@@ -55,6 +55,7 @@ from ..audio import AudioChunk
 from ..audio._chunk import check_format
 from ..transports import Incoming, Interruption, LinkEnd, MemoryTransport, Undecodable
 from ..transports._websocket import WebSocketTransport
+from ..video import VideoFrame
 from ._bot_protocol import BotProtocol
 from ._personality import Personality
 from ._utterance import utterance
@@ -65,6 +66,9 @@ from ._voice import (
     sentences,
     tokens,
 )
+
+if TYPE_CHECKING:
+    from ._webrtc_bot import WebRtcBotTransport
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
 
@@ -77,7 +81,7 @@ _LINK_IS_OVER: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
 #: The bot's end of a link: one that can also misbehave.
-BotLink: TypeAlias = MemoryTransport | WebSocketTransport
+BotLink: TypeAlias = "MemoryTransport | WebSocketTransport | WebRtcBotTransport"
 #: What an ear gets: a command of the client, or sound.
 Heard: TypeAlias = Command | AudioChunk
 Ts = TypeVarTuple("Ts")
@@ -119,6 +123,10 @@ class Conversation:
         self.reply: Callable[[str], str] | None = bot.reply
         #: Is the user's sound sent back? At first the bot's.
         self.echo_audio = bot.echo_audio
+        #: Are the user's pictures sent back? At first the bot's.
+        self.echo_video = bot.echo_video
+        #: How many pictures came, while somebody wanted them.
+        self.pictures = 0
         #: Set when ``client-ready`` has come.
         self.introduced = trio.Event()
         #: Set when ``bot-ready`` was sent.
@@ -154,6 +162,7 @@ class Conversation:
 
     async def run(self) -> None:
         """Hold the conversation until it ends. What the bot's own code raises is its `failure`."""
+        self.link.wants_video = self.echo_video
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
@@ -175,11 +184,14 @@ class Conversation:
                 await self._crash(sole_leaf(failure))
 
     async def _crash(self, failure: Exception) -> None:
-        """Do what pipecat's runner does: the socket is dropped, nothing is said."""
+        """Do what pipecat does: drop a socket without a word; over WebRTC, say goodbye."""
         self.failure = failure
         if not isinstance(failure, BotCrashedError):
             logger.error("the simulated bot failed", exc_info=failure)
-        await self.link.abort("the bot's code raised")
+        if isinstance(self.link, MemoryTransport | WebSocketTransport):
+            await self.link.abort("the bot's code raised")
+        else:
+            await self.link.aclose()
 
     def _start(self, part: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         """Start a task that ends, without disturbing the others, when it meets the link's end."""
@@ -321,6 +333,10 @@ class Conversation:
                 await self._hear(item)
             case AudioChunk():
                 await self._hear_sound(item)
+            case VideoFrame():
+                self.pictures += 1
+                if self.echo_video:
+                    await self.link.send_video(attrs.evolve(item, source="camera"))
             case Interruption():
                 await self.interrupt()
             case Undecodable():
@@ -363,9 +379,15 @@ class Conversation:
 
     async def _hear_sound(self, chunk: AudioChunk) -> None:
         self.heard_seconds += chunk.duration
-        if self.echo_audio:
+        if self.echo_audio and not self._is_deaf:
             await self.link.send_audio(chunk)
         self._tell_ears(chunk)
+
+    @property
+    def _is_deaf(self) -> bool:
+        """Is its pipeline not up yet? What a socket brings then waits, what WebRTC brings is lost."""
+        keeps = isinstance(self.link, MemoryTransport | WebSocketTransport)
+        return not keeps and self.introduced.is_set() and not self.ready.is_set()
 
     async def _hear_message_of_sound(self, command: RawAudio | RawAudioBatch) -> None:
         parts = (command.audio,) if isinstance(command, RawAudio) else command.audio

@@ -31,6 +31,7 @@ class Personality:
     reply: Callable[[str], str] = repeat
     report: Callable[[str, Mapping[str, Json] | str], str] = _report
     echo_audio: bool = True
+    echo_video: bool = False
     ready_delay: float = 0
     think_seconds: float = 0
     voice: Voice = attrs.field(factory=Voice)

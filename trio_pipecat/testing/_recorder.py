@@ -22,6 +22,7 @@ from ..audio import AudioChunk
 from ..audio._soundtrack import Soundtrack
 from ..audio._stereo import BOT, USER
 from ..transports import Incoming, Interruption, Undecodable
+from ..video import VideoFrame
 from ._recording import MAGIC, VERSION
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
@@ -167,6 +168,8 @@ class Recorder(Tap):
                     message = what[key]
                     if isinstance(message, dict) and message.get("type") == BotInterrupted.TYPE:
                         what |= self._cut(by, at)
+                case VideoFrame():
+                    return  # a recording has no place for pictures
                 case AudioChunk():
                     what = {key: "audio", **self._audio(by, item, at)}
                 case Interruption():

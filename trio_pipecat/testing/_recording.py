@@ -436,7 +436,8 @@ class _Loader:
             raise RecordingError(str(path), None, "the sound of the recording is missing") from None
         reader.close()
         for chunk in placed:
-            if not chunk.heard:  # it may have been beyond the end
+            # It may have been beyond the end; or so short that the file has no frame for it.
+            if chunk.heard * reader.rate < chunk.rate:
                 continue
             end = scale(cast(int, chunk.at_frame) + chunk.heard, chunk.rate, reader.rate)
             if end > reader.frames and not self._partial:

@@ -59,6 +59,10 @@ async def _crash(conversation: Conversation, d: Json) -> Json:
     raise BotCrashedError("crash, as requested")
 
 
+async def _vanish(conversation: Conversation, d: Json) -> Json:
+    await conversation.link.abort("vanished, as requested")
+
+
 async def _interrupt(conversation: Conversation, d: Json) -> Json:
     await conversation.interrupt()
 
@@ -92,4 +96,5 @@ REQUESTS: Final[dict[str, RequestHandler]] = {
     "say": _say,
     "silent": _silent,
     "user": _user,
+    "vanish": _vanish,
 }

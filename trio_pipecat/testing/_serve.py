@@ -2,27 +2,27 @@
 
 ``POST /start`` (with CORS, for browsers), ``GET /status``, and WebSockets, with a token if they are
 asked for: ``/ws-client`` speaks protobuf; ``/ws``, where the runner expects pipecat's evaluations,
-and ``/``, where ``RTVIClientTransport`` looks for a bot, speak JSON. What the bot saw is in
-``bot.conversations``.
+and ``/``, where ``RTVIClientTransport`` looks for a bot, speak JSON. Where it is asked for,
+``/api/offer`` takes WebRTC offers. What the bot saw is in ``bot.conversations``.
 """
 
 import json
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from ssl import SSLContext
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 from uuid import uuid4
 
 import attrs
 import trio
 
 from .._errors import ProtocolError
-from .._service import open_services
+from .._service import Services, open_services
 from .._wire import Json
-from ..transports import LinkOptions
+from ..transports import LinkOptions, find_connector
 from ..transports._websocket import accept_websocket
 from ..transports._wires import JsonWire, ProtobufWire, Wire
 from ._bot import SimulatedBot
@@ -30,10 +30,15 @@ from ._http_server import Request, Response, json_response, serve_connection, te
 from ._memory_link import Bot
 from ._personality import GREETING
 
+if TYPE_CHECKING:
+    from ..transports._loop_thread import LoopThread
+    from ._webrtc_bot import OfferDesk
+
 logger: Final = logging.getLogger("trio_pipecat.testing")
 
 _WS_PATH: Final = "/ws-client"
 _JSON_PATH: Final = "/ws"
+_OFFER_PATH: Final = "/api/offer"
 _MANY_CONNECTIONS: Final = 512
 _STOP_SECONDS: Final = 1
 
@@ -49,6 +54,8 @@ class ServedBot(Generic[B]):
     host: str
     port: int
     tls: bool = False
+    #: Does it take WebRTC offers?
+    webrtc: bool = False
 
     @property
     def start_url(self) -> str:
@@ -66,6 +73,11 @@ class ServedBot(Generic[B]):
         return f"{'wss' if self.tls else 'ws'}://{self._netloc}{_JSON_PATH}"
 
     @property
+    def webrtc_url(self) -> str:
+        """Where WebRTC offers are taken, if they are."""
+        return f"{'https' if self.tls else 'http'}://{self._netloc}{_OFFER_PATH}"
+
+    @property
     def _netloc(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
@@ -80,6 +92,7 @@ def serve_bot(
     token_auth: bool = ...,
     allowed_origins: Iterable[str] = ...,
     ssl_context: SSLContext | None = ...,
+    webrtc: bool = ...,
 ) -> AbstractAsyncContextManager[ServedBot[B]]: ...
 @overload
 def serve_bot(
@@ -90,6 +103,7 @@ def serve_bot(
     token_auth: bool = ...,
     allowed_origins: Iterable[str] = ...,
     ssl_context: SSLContext | None = ...,
+    webrtc: bool = ...,
 ) -> AbstractAsyncContextManager[ServedBot[SimulatedBot]]: ...
 
 
@@ -101,6 +115,7 @@ def serve_bot(
     token_auth: bool = False,
     allowed_origins: Iterable[str] = (),
     ssl_context: SSLContext | None = None,
+    webrtc: bool = False,
 ) -> AbstractAsyncContextManager[ServedBot[Any]]:
     """Serve a bot while the block lasts.
 
@@ -112,15 +127,20 @@ def serve_bot(
         token_auth: only let in who brings a token of ``/start``; each is good for one connection.
         allowed_origins: only let in who sends one of these as ``Origin``; empty: everybody.
         ssl_context: serve ``https`` and ``wss`` with it.
+        webrtc: take WebRTC offers, too.
 
     Raises:
         OSError: the port can't be had.
+        UnsupportedFeatureError: WebRTC takes an extra, which is not installed.
     """
+    if webrtc:
+        find_connector("webrtc")
     server = BotServer(
         SimulatedBot(greeting=GREETING) if bot is None else bot,
         token_auth=token_auth,
         allowed_origins=allowed_origins,
         ssl_context=ssl_context,
+        webrtc=webrtc,
     )
     return serve_with(server, host=host, port=port)
 
@@ -137,13 +157,26 @@ async def serve_with(
         for other in others:
             await other.aclose()
         bound = listener.socket.getsockname()[1]
-        async with open_services(_no_farewell, grace=_STOP_SECONDS) as services:
+        async with AsyncExitStack() as stack:
+            loop = await stack.enter_async_context(_loop_thread()) if server.webrtc else None
+            opening = open_services(_no_farewell, grace=_STOP_SECONDS)
+            services = await stack.enter_async_context(opening)
+            if loop is not None:
+                server.take_offers(loop, services)
             serve = partial(trio.serve_listeners, server.serve, [listener])
             services.start(serve, name="trio_pipecat: bot server")
-            yield ServedBot(bot=server.bot, host=host, port=bound, tls=server.tls)
+            yield ServedBot(
+                bot=server.bot, host=host, port=bound, tls=server.tls, webrtc=server.webrtc
+            )
     finally:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
+
+
+def _loop_thread() -> AbstractAsyncContextManager["LoopThread"]:
+    from ..transports._loop_thread import open_loop_thread
+
+    return open_loop_thread()
 
 
 async def _no_farewell(error: BaseException | None) -> None:
@@ -160,12 +193,21 @@ class BotServer:
         token_auth: bool = False,
         allowed_origins: Iterable[str] = (),
         ssl_context: SSLContext | None = None,
+        webrtc: bool = False,
     ) -> None:
         self.bot = bot
+        self.webrtc = webrtc
         self._token_auth = token_auth
         self._ssl_context = ssl_context
         self._origins = {origin.lower() for origin in allowed_origins}
         self._tokens: set[str] = set()
+        self._desk: OfferDesk | None = None
+
+    def take_offers(self, loop: "LoopThread", services: Services) -> None:
+        """Take WebRTC offers, as long as the services run."""
+        from ._webrtc_bot import OfferDesk
+
+        self._desk = OfferDesk(self.bot, loop, services)
 
     @property
     def tls(self) -> bool:
@@ -192,11 +234,16 @@ class BotServer:
         await trio.lowlevel.checkpoint()
         if request.method == "OPTIONS":
             return _allow_origin(request, Response(status=200))
+        if self._desk is not None:
+            answer = await self._desk.handle(request)
+            if answer is not None:
+                return _allow_origin(request, answer)
         match request.method, request.path:
             case "POST", "/start":
                 response = await self.start(request)
             case "GET", "/status":
-                response = json_response({"status": "ready", "transports": ["websocket"]})
+                known = ["websocket", *(["webrtc"] if self.webrtc else [])]
+                response = json_response({"status": "ready", "transports": known})
             case _, "/start" | "/status":
                 response = json_response({"detail": "Method Not Allowed"}, 405)
             case _:
@@ -210,6 +257,8 @@ class BotServer:
         if not isinstance(wanted, dict):
             return text_response("Internal Server Error", 500)
         transport = wanted.get("transport") or "websocket"
+        if transport == "webrtc" and self._desk is not None:
+            return json_response({"sessionId": self._desk.promise_session()})
         if transport != "websocket":
             return json_response({"detail": f"Transport '{transport}' is not allowed."}, 400)
         token = None
@@ -287,7 +336,7 @@ def _allow_origin(request: Request, response: Response) -> Response:
     wanted = request.headers.get("access-control-request-headers", "*")
     headers = {
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Methods": "GET, POST, PATCH, OPTIONS",
         "Access-Control-Allow-Headers": wanted,
         "Access-Control-Allow-Credentials": "true",
         "Vary": "Origin",

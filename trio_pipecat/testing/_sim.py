@@ -1,4 +1,7 @@
-"""The target ``sim:``: a simulated bot of the session's own, started and connected to in memory."""
+"""The target ``sim:``: a simulated bot of the session's own, started and connected to in memory.
+
+With ``webrtc`` it is connected to over WebRTC, on loopback.
+"""
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -14,7 +17,7 @@ import trio
 from .._errors import InvalidParamsError
 from .._params import ConnectParams, StartedBot, read_answer
 from .._wire import Json
-from ..transports import LinkOptions, Transport
+from ..transports import LinkOptions, Transport, find_connector
 from ._behaviours import (
     GarbageKind,
     crash,
@@ -33,6 +36,7 @@ from ._bot import SimulatedBot
 from ._conversation import Behaviour
 from ._personality import GREETING
 from ._script import script
+from ._serve import serve_bot
 from ._voice import Voice
 
 _SWITCH: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -95,12 +99,17 @@ def _hear(bot: SimulatedBot, text: str) -> None:
     bot.behaviours = [*bot.behaviours, interrupt_on_speech(text)]
 
 
+def _leave_as_it_is(bot: SimulatedBot, value: Any) -> None:
+    """The option is not about the bot."""
+
+
 #: Every option of a ``sim:`` address.
 OPTIONS: Final[dict[str, _Option]] = {
     "greeting": _Option("a text; nothing: it does not greet", str, _trait("greeting")),
     "ready_delay": _Option("a number of seconds", _seconds, _trait("ready_delay")),
     "think": _Option("a number of seconds", _seconds, _trait("think_seconds")),
     "echo": _Option("1 or 0", _on, _trait("echo_audio")),
+    "echo_video": _Option("1 or 0", _on, _trait("echo_video")),
     "voice": _Option("tone or silence", _VOICES.__getitem__, _trait("voice")),
     "script": _Option("the path of a JSON file", Path, _behave(script)),
     "hear": _Option("a text", str, _hear),
@@ -115,6 +124,7 @@ OPTIONS: Final[dict[str, _Option]] = {
     "flood": _Option("a number of messages", _count, _behave(flood)),
     "garbage": _Option("kinds of garbage, with commas between", _kinds, _behave(lambda made: made)),
     "wrong_version": _Option("0, 1 or 3", int, _behave(wrong_version)),
+    "webrtc": _Option("1 or 0", _on, _leave_as_it_is),
 }
 
 
@@ -147,15 +157,25 @@ def bot_of(url: str) -> SimulatedBot:
     return bot
 
 
+def _is_over_webrtc(url: str) -> bool:
+    options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    return _on(options.get("webrtc", "0"))
+
+
 def sim_starter(
-    url: str, request_data: Mapping[str, Json] | None
+    url: str, request_data: Mapping[str, Json] | None, *, webrtc: bool = False
 ) -> Callable[[], Awaitable[StartedBot]]:
-    """Return what starts a simulated bot, as a start endpoint would.
+    """Return what starts a simulated bot, as a start endpoint would; with `webrtc`, over that.
 
     Raises:
         InvalidParamsError: `url` describes none.
+        UnsupportedFeatureError: it is to be reached over WebRTC, and the extra is not installed.
     """
     bot_of(url)
+    if webrtc and not _is_over_webrtc(url):
+        url += f"{'&' if '?' in url else '?'}webrtc=1"
+    if _is_over_webrtc(url):
+        find_connector("webrtc")
 
     async def start() -> StartedBot:
         await trio.lowlevel.checkpoint()
@@ -169,6 +189,14 @@ def sim_starter(
 @asynccontextmanager
 async def open_sim(params: ConnectParams, options: LinkOptions) -> AsyncGenerator[Transport, None]:
     """Open a link to a simulated bot. A connector."""
-    bot = bot_of(params.sim_url or "sim:")
-    async with bot.connect(params, options) as link:
-        yield link
+    url = params.sim_url or "sim:"
+    bot = bot_of(url)
+    if not _is_over_webrtc(url):
+        async with bot.connect(params, options) as link:
+            yield link
+        return
+    connect = find_connector("webrtc")
+    async with serve_bot(bot, webrtc=True) as served:
+        params = attrs.evolve(params, webrtc_url=served.webrtc_url)
+        async with connect(params, options) as link:
+            yield link

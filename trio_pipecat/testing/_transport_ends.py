@@ -3,6 +3,9 @@
 Each helper says in an `AssertionError` what it missed.
 """
 
+import itertools
+import math
+from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
@@ -19,7 +22,7 @@ from ..transports import Incoming, LinkEnd, Transport
 
 #: What a transport may do without.
 TransportFeature: TypeAlias = Literal[
-    "audio to the bot", "audio to the client", "stereo", "backpressure", "reasons"
+    "audio to the bot", "audio to the client", "exact audio", "stereo", "backpressure", "reasons"
 ]
 
 #: How long everybody has to wait before all are taken to wait for good, in seconds of real time.
@@ -27,6 +30,53 @@ _CUSHION: Final = 0.01
 #: How many items nobody reads a sender may send before there is no backpressure, and of what size.
 _BACKLOG: Final = 2000
 _BACKLOG_ITEM: Final = 16 * 1024
+
+
+class Deaf(Transport):
+    """A link without the sound that comes: where it is not exact there may be some at any time."""
+
+    def __init__(self, link: Transport) -> None:
+        self.link = link
+
+    def __repr__(self) -> str:
+        return repr(self.link)
+
+    @property
+    def max_message_size(self) -> int:  # type: ignore[override]  # it may change, as the link's
+        """As the link's."""
+        return self.link.max_message_size
+
+    @property
+    def end(self) -> LinkEnd | None:
+        """As the link's."""
+        return self.link.end
+
+    async def receive(self) -> Incoming:
+        """Return what is next and no sound."""
+        while True:
+            item = await self.link.receive()
+            if not isinstance(item, AudioChunk):
+                return item
+
+    async def send_message(self, text: str) -> None:
+        """Send it."""
+        await self.link.send_message(text)
+
+    async def send_audio(self, chunk: AudioChunk) -> None:
+        """Send it."""
+        await self.link.send_audio(chunk)
+
+    async def send_interruption(self) -> None:
+        """Send it, if there is such a thing."""
+        await self.link.send_interruption()
+
+    async def aclose(self, code: int = 1000, text: str = "") -> None:
+        """Say goodbye."""
+        await self.link.aclose(code, text)
+
+    async def abort(self, detail: str) -> None:
+        """Be gone."""
+        await self.link.abort(detail)
 
 
 @attrs.define
@@ -54,10 +104,15 @@ class Ends:
         return self.ours.speaks_rtvi
 
     @property
-    def audio(self) -> bool:
-        """Can we send audio?"""
+    def sound(self) -> bool:
+        """Can we send audio, in whatever way it arrives?"""
         other = "bot" if self.our_side == "client" else "client"
         return f"audio to the {other}" not in self.without
+
+    @property
+    def audio(self) -> bool:
+        """Can we send audio that arrives as it was, and only then?"""
+        return self.sound and "exact audio" not in self.without
 
     @property
     def stereo(self) -> bool:
@@ -138,6 +193,26 @@ async def goodbye_and_read(ends: Ends) -> list[Incoming]:
         nursery.start_soon(read_to_end, ends.theirs, items)
         await ends.ours.aclose()
     return items
+
+
+def sine(hertz: float, seconds: float, rate: int) -> bytes:
+    """Return a tone of half the full amplitude."""
+    turn = 2 * math.pi * hertz / rate
+    samples = (round(16_383 * math.sin(turn * number)) for number in range(round(seconds * rate)))
+    return array("h", samples).tobytes()
+
+
+def frequency(pcm: bytes, rate: int) -> float:
+    """Return how often a second mono sound goes up through zero."""
+    samples = array("h", pcm)
+    ups = sum(one < 0 <= other for one, other in itertools.pairwise(samples))
+    return ups * rate / max(len(samples), 1)
+
+
+async def send_sound(link: Transport, chunk: AudioChunk) -> None:
+    """Send sound in pieces of 20 ms, as fast as they are taken."""
+    for piece in chunk.split(chunk.sample_rate // 50 * 2):
+        await link.send_audio(piece)
 
 
 def _merged(items: Iterable[Incoming]) -> list[Incoming]:

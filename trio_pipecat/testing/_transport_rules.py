@@ -21,13 +21,21 @@ from ._transport_ends import (
     all_wait,
     cancel_after,
     ended,
+    frequency,
     goodbye_and_read,
     read_as_much,
     read_to_end,
     same,
+    send_sound,
     short,
+    sine,
 )
 
+#: The tone by which sound is known again: in Hz, in samples a second, and how much of it.
+_TONE_HERTZ: Final = 440
+_TONE_RATE: Final = 16_000
+_TONE_SECONDS: Final = 0.4
+_TONE_PEAK: Final = 0.5
 #: How many steps into a call it is cancelled, one after the other, and how often each.
 _STEPS: Final = 10
 _TRIES: Final = 3
@@ -42,20 +50,24 @@ class Rule:
     sentence: str
     check: Check
     needs_backpressure: bool
+    #: Is it about sound that need not be exact?
+    hears: bool
 
     def applies_to(self, ends: Ends) -> bool:
         """Has the end anything that the rule is about?"""
         if self.needs_backpressure and "backpressure" in ends.without:
             return False
-        return ends.messages or ends.audio
+        return ends.messages or ends.sound
 
 
 RULES: Final[list[Rule]] = []
 
 
-def _rule(sentence: str, *, needs_backpressure: bool = False) -> Callable[[Check], Check]:
+def _rule(
+    sentence: str, *, needs_backpressure: bool = False, hears: bool = False
+) -> Callable[[Check], Check]:
     def add(check: Check) -> Check:
-        RULES.append(Rule(sentence, check, needs_backpressure))
+        RULES.append(Rule(sentence, check, needs_backpressure, hears))
         return check
 
     return add
@@ -153,6 +165,25 @@ async def _shapes(ends: Ends) -> None:
         if isinstance(item, AudioChunk):
             assert item.at is not None, "received audio does not say when it came"
             assert began <= item.at <= trio.current_time(), f"audio came at {item.at}"
+
+
+@_rule("A tone that is sent is the tone that is heard", hears=True)
+async def _tone(ends: Ends) -> None:
+    if not ends.sound:
+        return
+    tone = AudioChunk(sine(_TONE_HERTZ, 1.0, _TONE_RATE), _TONE_RATE)
+    heard: list[AudioChunk] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_sound, ends.ours, tone)
+        while sum(chunk.duration for chunk in heard) < _TONE_SECONDS:
+            item = await ends.theirs.receive()
+            if isinstance(item, AudioChunk) and item.with_channels(1).peak > _TONE_PEAK / 4:
+                heard.append(item.with_channels(1))
+        nursery.cancel_scope.cancel()
+    (rate,) = {chunk.sample_rate for chunk in heard}
+    hertz = frequency(b"".join(chunk.pcm for chunk in heard), rate)
+    told = f"{_TONE_HERTZ} Hz was sent, {hertz:.0f} Hz was heard"
+    assert abs(hertz - _TONE_HERTZ) < _TONE_HERTZ / 20, told
 
 
 @_rule("An interruption arrives as Interruption, or is refused with UnsupportedFeatureError")

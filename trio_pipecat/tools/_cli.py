@@ -125,6 +125,7 @@ def probe(target: str, text: str | None, timeout: float, as_json: bool, **option
 @click.option("--hear", metavar="TEXT", help="What it understands, and answers, when spoken to.")
 @click.option("--token-auth", is_flag=True, help="Only let in who brings a token of /start.")
 @click.option("--allowed-origin", "origins", multiple=True, help="Only let in this Origin.")
+@click.option("--webrtc", is_flag=True, help="Take WebRTC offers, too.")
 def serve(
     host: str,
     port: int,
@@ -132,11 +133,12 @@ def serve(
     hear: str | None,
     token_auth: bool,
     origins: tuple[str, ...],
+    webrtc: bool,
 ) -> None:
     """Serve the simulated bot on a port, until Ctrl-C.
 
     It has the routes of Pipecat's development runner: POST /start, GET /status and the WebSocket
-    /ws-client, so browsers and every other RTVI client may come too.
+    /ws-client, and with --webrtc /api/offer, so browsers and every other RTVI client may come too.
 
     Spoken to, it sends the sound back, or with --hear understands that text, whatever was said.
     """
@@ -151,6 +153,7 @@ def serve(
                 hear=hear,
                 token_auth=token_auth,
                 origins=origins,
+                webrtc=webrtc,
             ),
             interrupted=0,
         )

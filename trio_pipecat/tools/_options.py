@@ -17,9 +17,10 @@ TARGET_HELP = """\
 TARGET is where the bot is:
 
 \b
-  http://host:7860/start   a start endpoint (recommended)
-  ws://host:7860/ws-client a WebSocket
-  sim:                     the simulated bot that comes with this package
+  http://host:7860/start      a start endpoint (recommended)
+  http://host:7860/api/offer  a WebRTC offer endpoint
+  ws://host:7860/ws-client    a WebSocket
+  sim:                        the simulated bot that comes with this package
 """
 
 
@@ -28,6 +29,11 @@ def bot_options(command: F) -> F:
     for decorate in reversed(
         (
             click.argument("target"),
+            click.option(
+                "--webrtc",
+                is_flag=True,
+                help="Connect over WebRTC; an address ending in /api/offer says so itself.",
+            ),
             click.option(
                 "--token",
                 envvar="TRIO_PIPECAT_TOKEN",
@@ -46,11 +52,14 @@ def bot_options(command: F) -> F:
                 "headers",
                 multiple=True,
                 metavar="NAME:VALUE",
-                help="HTTP header for the start request (or the upgrade). May be repeated.",
+                help="HTTP header for the start request (or the upgrade, or the offer). May be "
+                "repeated.",
             ),
-            click.option("--origin", help="Origin header of the upgrade."),
+            click.option("--origin", help="Origin header of the upgrade or the offer."),
             click.option(
-                "--data", metavar="JSON", help="The JSON object that the start request carries."
+                "--data",
+                metavar="JSON",
+                help="The JSON object that the start request (or the offer) carries.",
             ),
             click.option(
                 "--base-url", metavar="URL", help="Use this instead of the host the answer names."
@@ -99,6 +108,7 @@ def recording_argument(name: str) -> Callable[[F], F]:
 
 def keywords(
     *,
+    webrtc: bool,
     token: str | None,
     token_in: Any,
     headers: tuple[str, ...],
@@ -113,6 +123,7 @@ def keywords(
         click.BadParameter: one of them can't be read.
     """
     return {
+        "transport": "webrtc" if webrtc else None,
         "token": token,
         "token_in": token_in,
         "headers": dict(map(_header, headers)),

@@ -43,6 +43,7 @@ async def serve(
     hear: str | None,
     token_auth: bool,
     origins: tuple[str, ...],
+    webrtc: bool,
 ) -> int:
     """Serve until cancelled."""
     console = open_console()
@@ -52,10 +53,17 @@ async def serve(
         bot.behaviours = [interrupt_on_speech(hear)]
     try:
         async with serve_bot(
-            bot, host=host, port=port, token_auth=token_auth, allowed_origins=origins
+            bot,
+            host=host,
+            port=port,
+            token_auth=token_auth,
+            allowed_origins=origins,
+            webrtc=webrtc,
         ) as served:
             console.print(f"the simulated bot is at {served.start_url}", style="bold")
             console.print(f"its WebSocket is {served.ws_url}, and with JSON {served.json_url}")
+            if webrtc:
+                console.print(f"it takes WebRTC offers at {served.webrtc_url}")
             console.print(f"try: trio-pipecat events {served.start_url} --text 'Hello!'")
             await trio.sleep_forever()
     except OSError as error:

@@ -9,6 +9,7 @@ from ._abc import Incoming as Incoming
 from ._abc import Interruption as Interruption
 from ._abc import LinkEnd as LinkEnd
 from ._abc import LinkOptions as LinkOptions
+from ._abc import TrackName as TrackName
 from ._abc import Transport as Transport
 from ._abc import Undecodable as Undecodable
 from ._memory import MemoryTransport as MemoryTransport
@@ -22,6 +23,7 @@ __all__ = [
     "LinkEnd",
     "LinkOptions",
     "MemoryTransport",
+    "TrackName",
     "Transport",
     "Undecodable",
     "find_connector",

@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from ssl import SSLContext
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -31,6 +31,10 @@ from .._errors import UnsupportedFeatureError
 from .._params import ConnectParams, TokenPlace
 from .._state import Side
 from ..audio import AudioChunk
+from ..video import VideoFrame
+
+#: What a user sends: said by name where a wire tells the bot that it begins or ends.
+TrackName: TypeAlias = Literal["microphone", "camera", "screen"]
 
 
 @attrs.frozen
@@ -46,8 +50,8 @@ class Undecodable:
     raw: bytes = attrs.field(default=b"", repr=False)
 
 
-#: What `Transport.receive` gives: the text of a message, audio, or one of the rarer two.
-Incoming: TypeAlias = str | AudioChunk | Interruption | Undecodable
+#: What `Transport.receive` gives: the text of a message, audio, a picture, or one of the rarer two.
+Incoming: TypeAlias = str | AudioChunk | VideoFrame | Interruption | Undecodable
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +81,8 @@ class Transport(ABC):
     speaks_rtvi: ClassVar[bool] = True
     #: The largest message, in bytes of UTF-8, that this link takes.
     max_message_size: int
+    #: Set by the session while somebody wants the bot's pictures: taking them out costs something.
+    wants_video: bool = False
 
     @property
     @abstractmethod
@@ -103,6 +109,38 @@ class Transport(ABC):
     async def send_audio(self, chunk: AudioChunk) -> None:
         """Send audio; otherwise as `send_message`."""
 
+    async def send_video(self, frame: VideoFrame) -> None:
+        """Send a picture, on wires that have them; otherwise as `send_message`.
+
+        What can't be sent in time may be dropped: the next one replaces it.
+
+        Raises:
+            UnsupportedFeatureError: this wire has none.
+        """
+        await trio.lowlevel.checkpoint()
+        raise UnsupportedFeatureError("video", "WebRTC")
+
+    async def announce_track(self, track: TrackName, *, enabled: bool) -> None:
+        """Tell the bot that the user's microphone, camera or screen is on or off.
+
+        Wires that have no word for it say nothing. Otherwise as `send_message`.
+        """
+        await trio.lowlevel.checkpoint()
+
+    async def restart(self) -> None:
+        """Replace what carries the link, without losing the bot: for a network that has changed.
+
+        What was sent before and did not arrive is lost. When it fails the link goes on as it was.
+        Cancelling: the same.
+
+        Raises:
+            TransportStartError: there is no other way to the bot.
+            trio.BrokenResourceError, trio.ClosedResourceError: the link has ended.
+            UnsupportedFeatureError: this wire has no such thing.
+        """
+        await trio.lowlevel.checkpoint()
+        raise UnsupportedFeatureError("restarting the connection", "WebRTC")
+
     async def send_interruption(self) -> None:
         """Interrupt the bot, on wires that have a signal for it; otherwise as `send_message`.
 
@@ -121,12 +159,26 @@ class Transport(ABC):
         """Be gone at once, without a goodbye; `detail` says why, for `end`."""
 
 
+class OnStage(Protocol):
+    """Is told each step of an opening as it begins, and what may be the matter if it takes long."""
+
+    def __call__(self, stage: str, hint: str = "") -> object:
+        """Note it."""
+
+
+def _ignore(stage: str, hint: str = "") -> None:
+    """Nobody wants to know."""
+
+
 @attrs.frozen(kw_only=True)
 class LinkOptions:
     """What a transport is told beside where to go. Times in seconds, sizes in bytes.
 
-    `on_stage` is called with the name of each step of the opening as it begins, so that a deadline
-    that strikes can say where. `grace` is for the goodbye when nobody has called `aclose`.
+    `on_stage` is told each step of the opening as it begins, so that a deadline that strikes can
+    say where. `grace` is for the goodbye when nobody has called `aclose`. A ping interval or
+    timeout of None is the wire's own. `audio_out_sample_rate` is how the bot's sound is wanted on
+    wires where that can be chosen. The last two are for wires with ICE: how long its servers may
+    take, and whether our candidates follow the offer.
     """
 
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=lambda headers: str([*headers]))
@@ -134,12 +186,15 @@ class LinkOptions:
     token_in: TokenPlace = "header"
     allow_insecure_token: bool = False
     ssl_context: SSLContext | None = attrs.field(default=None, repr=False)
-    ping_interval: float = 20
-    ping_timeout: float = 20
+    ping_interval: float | None = None
+    ping_timeout: float | None = None
     grace: float = 3
     max_message_size: int = 2**20
     max_receive_size: int = 2**24
-    on_stage: Callable[[str], object] = attrs.field(default=str, repr=False)
+    audio_out_sample_rate: int = 24_000
+    gather_timeout: float = 2
+    trickle_ice: bool = False
+    on_stage: OnStage = attrs.field(default=_ignore, repr=False)
 
 
 #: Opens a link: an async context manager that gives a `Transport` which works, and which on leaving

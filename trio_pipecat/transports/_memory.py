@@ -2,23 +2,28 @@
 
 It behaves as the WebSocket does where a session can tell, but for the size of what is received,
 which is not limited: what was sent before a goodbye arrives before it, a goodbye waits for the
-other side's answer, senders wait when the other end does not read. With trio's `MockClock` a whole
-conversation takes no time.
+other side's answer, senders wait when the other end does not read. It carries pictures as well, and
+can be restarted, as WebRTC can. With trio's `MockClock` a whole conversation takes no time.
 """
 
 from collections import deque
+from collections.abc import Callable
 
+import attrs
 import trio
 
 from .._errors import ProtocolError
 from .._state import Side
 from ..audio import AudioChunk
-from ._abc import Incoming, Interruption, LinkEnd, Transport, Undecodable
+from ..video import VideoFrame
+from ._abc import Incoming, Interruption, LinkEnd, TrackName, Transport, Undecodable
 from ._envelope import decode
 
 #: How many items may wait unread in one direction before its sender has to wait: what two seconds
 #: of audio in 40 ms frames and the messages beside them come to.
 _BACKLOG = 256
+#: How often it is found out whether the other end is frozen, and how long that takes, in seconds.
+_PING_INTERVAL = _PING_TIMEOUT = 20
 
 
 class MemoryTransport(Transport):
@@ -26,6 +31,9 @@ class MemoryTransport(Transport):
 
     def __init__(self, side: Side, max_message_size: int) -> None:
         self.max_message_size = max_message_size
+        #: What the other end has said of its tracks, in order, and how often it has restarted.
+        self.announced: list[tuple[TrackName, bool]] = []
+        self.restarts = 0
         self._side: Side = side
         self._other: MemoryTransport
         self._inbox: deque[Incoming] = deque()
@@ -73,6 +81,22 @@ class MemoryTransport(Transport):
             AudioChunk(chunk.pcm, chunk.sample_rate, chunk.num_channels, trio.current_time())
         )
 
+    async def send_video(self, frame: VideoFrame) -> None:
+        """Send a picture; otherwise as `send_message`."""
+        await self._send(attrs.evolve(frame, at=trio.current_time()))
+
+    async def announce_track(self, track: TrackName, *, enabled: bool) -> None:
+        """Tell the other end, which keeps it in `announced`."""
+        await self._wait_for_turn()
+        self._other.announced.append((track, enabled))
+
+    async def restart(self) -> None:
+        """Go on over another link, if the other end is not frozen: what it has not read is lost."""
+        await self._wait_for_turn(lambda: not self._other._frozen)
+        self._other._inbox.clear()
+        self._taken.unpark_all()
+        self._other.restarts += 1
+
     async def send_interruption(self) -> None:
         """Send the signal; otherwise as `send_message`."""
         await self._send(Interruption())
@@ -86,13 +110,16 @@ class MemoryTransport(Transport):
         await self._send(item)
 
     async def _send(self, item: Incoming) -> None:
+        await self._wait_for_turn(lambda: len(self._other._inbox) < _BACKLOG)
+        self._other._inbox.append(item)
+        self._other._arrived.unpark_all()
+
+    async def _wait_for_turn(self, is_it: Callable[[], bool] = lambda: True) -> None:
         await trio.lowlevel.checkpoint()
-        while self._end is None and len(self._other._inbox) >= _BACKLOG:
+        while self._end is None and not is_it():
             await self._taken.park()
         if self._end is not None:
             raise trio.BrokenResourceError(f"the link has ended: {self._end}")
-        self._other._inbox.append(item)
-        self._other._arrived.unpark_all()
 
     async def aclose(self, code: int = 1000, text: str = "") -> None:
         """Say goodbye and wait for the other end's. Cancelling it closes without the wait."""
@@ -126,8 +153,13 @@ class MemoryTransport(Transport):
         """Go on existing, but never answer: what a half-open connection looks like."""
         self._frozen = True
 
-    async def keep_alive(self, interval: float, timeout: float) -> None:  # noqa: ASYNC109
+    async def keep_alive(
+        self,
+        interval: float | None,
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> None:
         """Do as a WebSocket that pings at intervals: find out when the other end is frozen."""
+        interval, timeout = interval or _PING_INTERVAL, timeout or _PING_TIMEOUT
         while self._end is None:
             await trio.sleep(interval)
             if self._other._frozen:

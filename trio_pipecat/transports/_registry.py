@@ -8,8 +8,10 @@ from ._abc import Connector
 
 _CONNECTORS: Final = {
     "sim": "trio_pipecat.testing._sim:open_sim",
+    "webrtc": "trio_pipecat.transports._smallwebrtc:open_smallwebrtc",
     "websocket": "trio_pipecat.transports._websocket:open_websocket",
 }
+_WEBRTC_EXTRA: Final = {"aiortc", "av"}
 _STARTERS: Final = {"sim": "trio_pipecat.testing._sim:sim_starter"}
 
 
@@ -33,4 +35,10 @@ def _load(registry: dict[str, str], name: str) -> Any:
         needs = f"another version of trio-pipecat; this one has {known}"
         raise UnsupportedFeatureError(f"the transport {name!r}", needs)
     module, _, attribute = registry[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name not in _WEBRTC_EXTRA:
+            raise
+    needs = 'aiortc; type: pip install "trio-pipecat[webrtc]"'
+    raise UnsupportedFeatureError("WebRTC", needs)

@@ -1,8 +1,8 @@
-"""How a WebSocket's upgrade asks to be let in: the address, the headers, the token. No I/O."""
+"""How a link's opening asks to be let in: the address, the headers, the token. No I/O."""
 
 import re
 from typing import Final
-from urllib.parse import quote, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
@@ -49,20 +49,10 @@ def upgrade_request(params: ConnectParams, options: LinkOptions) -> UpgradeReque
     """
     if params.ws_url is None:
         raise InvalidParamsError("a WebSocket needs a ws_url")
-    url = params.ws_url
-    check_url(url, "ws", "wss")
-    headers = {"user-agent": USER_AGENT}
-    headers |= {name.lower(): value for name, value in options.headers.items()}
-    names = [*options.headers, *(["token"] if params.token is not None else [])]
-    check_credentials(url, names, allow_insecure=options.allow_insecure_token)
-    url = _present_token(url, params.token, headers, options)
+    check_url(params.ws_url, "ws", "wss")
+    url, headers = ask_admission(params.ws_url, params.token, options)
     if params.body is not None:
         url = add_query(url, body=params.body)
-    if options.origin is not None:
-        headers["origin"] = options.origin
-    for name, value in headers.items():
-        if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
-            raise InvalidParamsError(f"the header {name} holds what can't be sent in a header")
     parts = check_url(url, "ws", "wss")
     harmless = {"origin", "user-agent"}
     secrets = header_secrets(value for name, value in headers.items() if name not in harmless)
@@ -78,13 +68,32 @@ def upgrade_request(params: ConnectParams, options: LinkOptions) -> UpgradeReque
     )
 
 
+def ask_admission(url: str, token: str | None, options: LinkOptions) -> tuple[str, dict[str, str]]:
+    """Return the URL and the headers with the token, and the URL's user, where they belong.
+
+    Header names are in lower case.
+
+    Raises:
+        InvalidParamsError: a header or the token can't be used.
+    """
+    headers = {"user-agent": USER_AGENT}
+    headers |= {name.lower(): value for name, value in options.headers.items()}
+    names = [*options.headers, *(["token"] if token is not None else [])]
+    check_credentials(url, names, allow_insecure=options.allow_insecure_token)
+    url = _present_token(url, token, headers, options)
+    if options.origin is not None:
+        headers["origin"] = options.origin
+    for name, value in headers.items():
+        if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidParamsError(f"the header {name} holds what can't be sent in a header")
+    return url, headers
+
+
 def _present_token(
     url: str, token: str | None, headers: dict[str, str], options: LinkOptions
 ) -> str:
-    """Put the token, and the URL's user, where they belong; return the URL."""
-    parts = check_url(url, "ws", "wss")
     authorized = ["headers"] if "authorization" in headers else []
-    basic = basic_credentials(parts)
+    basic = basic_credentials(urlsplit(url))
     if basic is not None and not authorized:
         headers["authorization"] = f"Basic {basic}"
         authorized = ["the URL"]
@@ -97,8 +106,8 @@ def _present_token(
             return add_segment(url, token)
         case _ if authorized:
             raise InvalidParamsError(
-                f"two authorizations, by {authorized[0]} and by token; say token_in='query' or "
-                "'path', or leave one out"
+                f"two authorizations, by {authorized[0]} and by token; say "
+                "token_in='query', or leave one out"
             )
         case _:
             headers["authorization"] = f"Bearer {token}"

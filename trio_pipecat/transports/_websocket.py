@@ -47,6 +47,9 @@ _READ_SIZE = 64 * 1024
 #: How much an answer to the upgrade may be. What a bot says at once counts too until its acceptance
 #: was seen, and trio-websocket's reader may be three reads ahead of that.
 _MAX_HANDSHAKE = 4 * _READ_SIZE
+#: How often the link is tested with a ping, and how long the answer may take, in seconds: as long
+#: as Pipecat's server takes.
+_PING_INTERVAL = _PING_TIMEOUT = 20
 #: How long who is cancelled waits for the consent to an upgrade, to say goodbye properly.
 _LATE_CONSENT = 0.5
 #: How much of what a server answered goes into the error.
@@ -205,16 +208,17 @@ class WebSocketTransport(Transport):
 
     async def keep_alive(self) -> None:
         """Ping at intervals, and give the link up when the answer does not come in time."""
+        timeout = self._options.ping_timeout or _PING_TIMEOUT
         while True:
-            await trio.sleep(self._options.ping_interval)
-            with trio.move_on_after(self._options.ping_timeout) as deadline:
+            await trio.sleep(self._options.ping_interval or _PING_INTERVAL)
+            with trio.move_on_after(timeout) as deadline:
                 try:
                     await self._connection.ping()
                 except ConnectionClosed:
                     return
             if deadline.cancelled_caught:
                 if self.end is None:
-                    await self.abort(f"no answer to a ping within {self._options.ping_timeout:g} s")
+                    await self.abort(f"no answer to a ping within {timeout:g} s")
                 return
 
     def lose_reader(self) -> None:

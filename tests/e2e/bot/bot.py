@@ -1,16 +1,17 @@
 """A real Pipecat bot that needs no cloud service, for the end-to-end tests of trio_pipecat.
 
 Everything on the wire comes from an unmodified Pipecat: its development runner, its FastAPI
-WebSocket transport, its RTVI processor and observer, its aggregators. Only the two services at
-the ends are ours: an LLM that answers by rule and a TTS that speaks a tone.
+WebSocket and its SmallWebRTC transport, its RTVI processor and observer, its aggregators. Only the
+two services at the ends are ours: an LLM that answers by rule and a TTS that speaks a tone.
 
 Run it::
 
     python bot.py --host 127.0.0.1 --port 7860 [--ws-auth token] [--allowed-origins http://...]
 
-The query of the WebSocket URL chooses what the bot does: ``mode`` (crash, hang, slow with
-``delay``, early, close), ``greet=1``, ``echo=1``, ``out_rate``, ``function_timeout``. The ``t`` of
-an RTVI client-message names one of the ``on_...`` methods of `Conversation`.
+The query of the WebSocket URL, or the ``request_data`` of a WebRTC offer, chooses what the bot
+does: ``mode`` (crash, hang, slow with ``delay``, early, close), ``greet=1``, ``echo=1``,
+``out_rate``, ``function_timeout``, and over WebRTC ``echo_video=1``. The ``t`` of an RTVI
+client-message names one of the ``on_...`` methods of `Conversation`.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
-from connection_log import Connection, connection_of, watch_connections
+from connection_log import Connection, ConnectionLog
 from local_services import RuleLLM, ToneTTS, tone
 from pipecat.frames.frames import (
     EndFrame,
@@ -50,13 +51,12 @@ from pipecat.processors.frameworks.rtvi import RTVIObserverParams, RTVIProcessor
 from pipecat.processors.frameworks.rtvi.models import ClientMessage, ServerMessage
 from pipecat.processors.frameworks.rtvi.observer import RTVIFunctionCallReportLevel
 from pipecat.runner.run import app, main
-from pipecat.runner.types import WebSocketRunnerArguments
-from pipecat.serializers.protobuf import ProtobufFrameSerializer
-from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
+from pipecat.runner.types import SmallWebRTCRunnerArguments
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.utils.file_resolver import FileResolver
 from pipecat.utils.time import time_now_iso8601
 from pipecat.workers.runner import WorkerRunner
+from transports import RunnerArguments, VideoEcho, lose_link, transport_for
 
 AUDIO_IN_RATE = 16_000
 AUDIO_OUT_RATE = 24_000
@@ -112,21 +112,18 @@ class Conversation:
     returns, unless None, is the server-response.
     """
 
-    def __init__(self, args: WebSocketRunnerArguments, connection: Connection):
+    def __init__(self, args: RunnerArguments, connection: Connection):
+        self._args = args
         self._connection = connection
         self._crash = asyncio.get_running_loop().create_future()
         query = connection.query
         out_rate = int(query.get("out_rate", AUDIO_OUT_RATE))
-        transport = FastAPIWebsocketTransport(
-            args.websocket,
-            FastAPIWebsocketParams(
-                audio_in_enabled=True, audio_out_enabled=True, serializer=ProtobufFrameSerializer()
-            ),
-        )
+        transport = transport_for(args, connection)
         self._llm = RuleLLM(
             function_timeout=float(query.get("function_timeout", 0)) or None,
             file_resolver=FileResolver(file_storage=args.file_storage),
         )
+        self._video = VideoEcho() if connection.flag("echo_video") else None
         # The simulated user says itself when a turn starts and ends; the default strategies would
         # load a model to find out.
         aggregators = LLMContextAggregatorPair(
@@ -140,6 +137,7 @@ class Conversation:
             self._llm,
             ToneTTS(),
             Echo() if connection.flag("echo") else None,
+            self._video,
             transport.output(),
             aggregators.assistant(),
         ]
@@ -166,10 +164,15 @@ class Conversation:
         await runner.add_workers(self._worker)
         self._running = asyncio.create_task(runner.run())
         await asyncio.wait({self._running, self._crash}, return_when=asyncio.FIRST_COMPLETED)
-        # After a crash the pipeline goes on alone until it finds the connection lost.
+        if self._crash.done() and isinstance(self._args, SmallWebRTCRunnerArguments):
+            # The runner closes no peer connection; a pipeline that ends does.
+            self._running.cancel()
+            await self._running
+        # After a crash on a WebSocket, which the server closes, the pipeline goes on alone until it
+        # finds the connection lost.
         await (self._crash if self._crash.done() else self._running)
 
-    async def _client_left(self, transport, websocket):
+    async def _client_left(self, transport, client):
         await self._worker.cancel(reason="client left")
 
     async def _client_ready(self, rtvi: RTVIProcessor):
@@ -267,15 +270,23 @@ class Conversation:
         """Make `bot` raise in the middle of the conversation."""
         self._crash.set_exception(RuntimeError("crash, as requested"))
 
+    async def on_vanish(self, data: Any) -> None:
+        """Be gone from the network without a word."""
+        await lose_link(self._args)
+
+    async def on_video(self, data: Any) -> dict[str, Any]:
+        """Tell which pictures came."""
+        return self._video.summary()
+
 
 def given_text(data: Any) -> str:
     """The text of a request, which may come bare or as {"text": ...}."""
     return str(data.get("text", "") if isinstance(data, dict) else data or "")
 
 
-async def bot(runner_args: WebSocketRunnerArguments):
+async def bot(runner_args: RunnerArguments):
     """What Pipecat's runner runs for every connection."""
-    connection = connection_of(runner_args.websocket)
+    connection = log.connection_of(runner_args)
     if connection.mode not in MODES:
         raise ValueError(f"unknown mode: {connection.mode}")
     if connection.mode == "crash":
@@ -289,7 +300,8 @@ async def bot(runner_args: WebSocketRunnerArguments):
         await Conversation(runner_args, connection).run()
 
 
-watch_connections(app)
+log = ConnectionLog()
+log.watch(app)
 
 if __name__ == "__main__":
     # uvicorn stops cleanly on SIGTERM and then raises it again: end as a success, and unwind.
