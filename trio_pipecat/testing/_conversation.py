@@ -385,7 +385,7 @@ class Conversation:
 
     @property
     def _is_deaf(self) -> bool:
-        """Is its pipeline not up yet? What a socket brings then waits, what WebRTC brings is lost."""
+        """Is its pipeline not up? What a socket brings then waits, what WebRTC brings is lost."""
         keeps = isinstance(self.link, MemoryTransport | WebSocketTransport)
         return not keeps and self.introduced.is_set() and not self.ready.is_set()
 

@@ -122,4 +122,5 @@ class Inbox:
 
 def _on_trios_clock(came: float) -> float:
     """Return when something came: trio may have been busy with something else since."""
-    return trio.current_time() - (time.perf_counter() - came)
+    ago = time.perf_counter() - came
+    return trio.current_time() - ago

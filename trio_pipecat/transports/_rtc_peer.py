@@ -137,7 +137,8 @@ class Peer:
         self._was_pinged = False
 
     def __repr__(self) -> str:
-        state = "new" if self._pc is None else self._pc.connectionState
+        ended = "closed" if self._leaving else "new"
+        state = ended if self._pc is None else self._pc.connectionState
         return f"<Peer of the {self._settings.side}: {state}>"
 
     # -- offering and answering --
@@ -512,6 +513,9 @@ class Peer:
                     await asyncio.wait_for(self._pc.close(), _CLOSE_SECONDS)
         finally:
             await self.owner.reap()
+            # Whoever keeps a session that is over keeps this: let it be little.
+            self._pc = self._channel = self._microphone = self._gathering = None
+            self._cameras.clear()
 
 
 def _read_signal(text: str) -> dict[str, Any] | None:
