@@ -9,7 +9,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10"
-nox.options.sessions = ["lint", "types", "tests", "e2e", "interop", "devices"]
+nox.options.sessions = ["lint", "types", "tests", "e2e", "interop", "devices", "network"]
 nox.options.error_on_external_run = True
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
@@ -17,8 +17,9 @@ nox.options.default_venv_backend = "venv"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "noxfile.py"]
-#: Leaves the tests out that need what is not ours: a real bot, other clients, a sound server.
-OURS_ALONE = ["--ignore=tests/e2e", "--ignore=tests/interop", "--ignore=tests/devices"]
+#: Leaves the tests out that need what is not ours: a real bot, other clients, a sound server, a
+#: network of its own.
+OURS_ALONE = [f"--ignore=tests/{name}" for name in ("e2e", "interop", "devices", "network")]
 
 #: Programs that tests need, each in a package of its name.
 TEST_TOOLS = ["espeak-ng", "sox", "tmux"]
@@ -90,7 +91,7 @@ def interop(session: nox.Session) -> None:
 
     A tool that is missing and can't be installed is a failure here, not a skipped test.
     """
-    session.install(".[cli]", *group("test"))
+    session.install(".[cli,webrtc]", *group("test"))
     install_packages(session, *(tool for tool in ("chromium", "npm") if not shutil.which(tool)))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
@@ -110,6 +111,21 @@ def devices(session: nox.Session) -> None:
     install_packages(session, *missing)
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("pytest", "tests/devices", *session.posargs)
+
+
+@nox.session
+def network(session: nox.Session) -> None:
+    """Sessions over WebRTC on a network with faults, between machines that are namespaces here.
+
+    A tool that is missing and can't be installed is a failure here, not a skipped test. What the
+    kernel can't do, or who runs this may not, is a skipped test that says so.
+    """
+    session.install(".[webrtc]", *group("test"))
+    tools = {"ip": "iproute2", "turnserver": "coturn"}
+    missing = [package for tool, package in tools.items() if not shutil.which(tool)]
+    install_packages(session, *missing)
+    session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
+    session.run("pytest", "tests/network", *session.posargs)
 
 
 @nox.session

@@ -5,7 +5,8 @@ that a slow or noisy machine slows both. Only ratios mean anything; the rest sho
 
 ``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
 ``python -m benchmarks pacing`` how late the frames of paced audio are; ``python -m benchmarks
-webrtc`` what a session over WebRTC costs beside a bare aiortc client.
+webrtc`` what a session over WebRTC costs beside a bare aiortc client, and ``soak`` what becomes of
+one that lasts.
 """
 
 import argparse
@@ -351,11 +352,12 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("costs", "pacing", "speech", "webrtc"),
+        choices=("costs", "pacing", "soak", "speech", "webrtc"),
         default="costs",
         help="costs by default",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--seconds", type=float, help="how long a soak lasts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     if options.what == "speech":
@@ -363,6 +365,11 @@ def main() -> None:
         return
     if options.what == "pacing":
         pacing.main(rounds=1 if options.quick else 3, seconds=5 if options.quick else 20)
+        return
+    if options.what == "soak":
+        from . import soak  # it takes the extra
+
+        soak.main(seconds=options.seconds or (30 if options.quick else 600))
         return
     if options.what == "webrtc":
         from . import webrtc  # it takes the extra

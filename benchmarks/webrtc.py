@@ -19,6 +19,7 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -214,17 +215,17 @@ async def bare(url: str, number: int, seconds: float) -> dict[str, float]:
 # -- the run -------------------------------------------------------------------------------------
 
 
-async def serve() -> None:
+async def serve(*, echo: bool) -> None:
     """Be the bot, and say where."""
-    async with serve_bot(SimulatedBot(echo_audio=False), webrtc=True) as served:
+    async with serve_bot(SimulatedBot(echo_audio=echo), webrtc=True) as served:
         print(served.webrtc_url, flush=True)
         await trio.sleep_forever()
 
 
 @contextmanager
-def running_bot() -> Iterator[str]:
-    """Run the bot in a process of its own, while the block lasts."""
-    command = [sys.executable, "-m", "benchmarks.webrtc", "serve"]
+def running_bot(kind: str = "serve") -> Iterator[str]:
+    """Run the bot in a process of its own, while the block lasts; ``echo``: it sends all back."""
+    command = [sys.executable, "-m", "benchmarks.webrtc", kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -261,8 +262,8 @@ def main(*, rounds: int, seconds: float) -> None:
 
 
 def _run(kind: str, *arguments: str) -> None:
-    if kind == "serve":
-        trio.run(serve)
+    if kind in ("serve", "echo"):
+        trio.run(partial(serve, echo=kind == "echo"))
         return
     url, number, seconds = arguments[0], int(arguments[1]), float(arguments[2])
     if kind == "ours":

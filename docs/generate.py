@@ -18,7 +18,7 @@ import attrs
 import click
 
 import trio_pipecat
-from trio_pipecat import audio, testing, transports
+from trio_pipecat import audio, testing, transports, video
 from trio_pipecat._events import SESSION_EVENTS
 from trio_pipecat._messages import COMMAND_TYPES, EVENT_TYPES
 from trio_pipecat._options import SessionOptions
@@ -94,7 +94,14 @@ def api() -> str:
     own = vars(trio_pipecat)
     names = {
         "Starting": ["open_session", "PipecatClient", "start_bot", "StartedBot", "ConnectParams"],
-        "The session": ["Session", "EventStream", "AudioStream", "StateEvents", "SessionEnd"],
+        "The session": [
+            "Session",
+            "EventStream",
+            "AudioStream",
+            "VideoStream",
+            "StateEvents",
+            "SessionEnd",
+        ],
         "Recording": ["WavRecorder"],
         "Values": ["State", "ProtocolVersions", "FunctionCall", "AboutClient", "AudioChunk"],
         "Files": ["File", "InlineSource", "UrlSource"],
@@ -113,6 +120,7 @@ def api() -> str:
         (testing, "trio_pipecat.testing"),
         (transports, "trio_pipecat.transports"),
         (audio, "trio_pipecat.audio"),
+        (video, "trio_pipecat.video"),
     ):
         parts.append(f"## `{title}`\n")
         parts.append(markdown(module.__doc__) + "\n")

@@ -415,6 +415,9 @@ class Run:
     left: BaseException | None = None
     faulted_at: float = 0
     over_at: float = 0
+    #: How the session is opened, and after how many seconds a body leaves to which nothing happens.
+    keywords: dict[str, Any] = attrs.field(factory=dict)
+    patience: float = PATIENCE
     block: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     caller: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -422,7 +425,7 @@ class Run:
         """Hold the session."""
         try:
             async with tp.open_session(
-                f"http://{self.server.url}/start", **self.fault.options
+                f"http://{self.server.url}/start", **self.keywords, **self.fault.options
             ) as session:
                 self.session = session
                 await self._body(session, helpers)
@@ -435,8 +438,8 @@ class Run:
     async def _body(self, session: tp.Session, helpers: trio.Nursery) -> None:
         if self.state == "idle":
             await self._act(session)
-        # What ends nothing is left after a minute.
-        with trio.move_on_after(PATIENCE):
+        # What ends nothing is left.
+        with trio.move_on_after(self.patience):
             async for event in session:
                 self.events.append(event)
                 if isinstance(event, tp.StateChanged) and event.state in self.server.client_is:

@@ -37,6 +37,7 @@ SAYS = {
     "many_sessions": "caller 4: client",
     "microphone": "the call is over",
     "nurseries": "fatal: the bot failed: as you wished\nfatal: the task was told FatalBotError",
+    "over_webrtc": "bot: You said: Good morning!",
     "record_wav": "2 channels at 24000 Hz",
     "record_and_replay": "s of sound, and again",
     "requests": "refused: as requested\nno answer within 0.2 s",

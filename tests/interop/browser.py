@@ -13,6 +13,7 @@ import attrs
 import pytest
 import trio
 
+from trio_pipecat.audio import AudioChunk, write_wav
 from trio_pipecat.testing._http_server import Request, Response, serve_connection, text_response
 
 #: Far more than it takes on a busy machine.
@@ -41,6 +42,8 @@ class Told:
 
     kind: str
     data: Any = None
+    #: When it came, on trio's clock.
+    at: float = attrs.field(default=0, eq=False)
 
 
 class _Site:
@@ -57,7 +60,7 @@ class _Site:
 
     async def _answer(self, request: Request) -> Response:
         if request.method == "POST" and request.path == "/log":
-            self.told.append(Told(**json.loads(request.body)))
+            self.told.append(Told(**json.loads(request.body), at=trio.current_time()))
             if self.told[-1].kind == "done":
                 self.done.set()
             return Response(status=204)
@@ -71,8 +74,11 @@ class _Site:
         return text_response("Not Found", 404)
 
 
-async def visit(chromium: str, folder: Path, **query: str) -> list[Told]:
-    """Open the page of a folder, and return what it told when it says that it is done."""
+async def visit(chromium: str, folder: Path, *, microphone: AudioChunk, **query: str) -> list[Told]:
+    """Open the page of a folder, and return what it told when it says that it is done.
+
+    Its microphone hears `microphone`, over and over.
+    """
     site, said = _Site(folder), ""
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, site.serve, 0, host="127.0.0.1")
@@ -81,8 +87,11 @@ async def visit(chromium: str, folder: Path, **query: str) -> list[Told]:
         url = f"http://{host}:{port}/?{urlencode(query)}"
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
             complaints = trio.Path(home, "complaints")
+            sound = f"{home}/microphone.wav"
+            write_wav(sound, microphone)
+            flags = [f"--use-file-for-fake-audio-capture={sound}", f"--user-data-dir={home}"]
             with trio.move_on_after(_BOUND):
-                await _browse([chromium, *_FLAGS, f"--user-data-dir={home}", url], complaints, site)
+                await _browse([chromium, *_FLAGS, *flags, url], complaints, site)
             said = await complaints.read_text(errors="replace")
         nursery.cancel_scope.cancel()
     if not site.done.is_set():

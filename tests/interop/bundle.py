@@ -12,7 +12,7 @@ from needed import program
 _PAGE = Path(__file__).with_name("page")
 _MODULES = _PAGE / "node_modules"
 _BUNDLES = _PAGE / "dist"
-_SOURCES = ("package-lock.json", "page.js", "index.html")
+_SOURCES = ("package-lock.json", "index.html", "page.js", "telling.js", "tone.js", "wires.js")
 _NPM_SECONDS = 300
 
 

@@ -2,51 +2,30 @@
 // test that serves this page, which knows what should have been seen.
 
 import { LogLevel, PipecatClient, RTVIEvent } from "@pipecat-ai/client-js";
-import { WavMediaManager, WebSocketTransport } from "@pipecat-ai/websocket-transport";
 
-const wsUrl = new URLSearchParams(location.search).get("ws");
+import { tell } from "./telling.js";
+import { WebRtcWire, WebSocketWire } from "./wires.js";
 
-let telling = Promise.resolve();
+const query = Object.fromEntries(new URLSearchParams(location.search));
+const wire = query.wire === "webrtc" ? new WebRtcWire() : new WebSocketWire();
 
-function tell(kind, data) {
-  const body = JSON.stringify({ kind, data });
-  telling = telling.then(() => fetch("/log", { method: "POST", body }));
-  return telling;
-}
-
-addEventListener("error", (event) => tell("uncaught", event.message));
-addEventListener("unhandledrejection", (event) => tell("uncaught", String(event.reason)));
-const complain = console.error;
-console.error = (...words) => {
-  tell("complaint", words.map(String).join(" "));
-  complain(...words);
-};
-
-// The media manager that the transport has by default loads a library from a server of Daily's.
-// This one comes with it as well. Subclassed only to measure what it is given to play.
-class Ears extends WavMediaManager {
-  seconds = 0;
-  peak = 0;
-
-  bufferBotAudio(samples, id) {
-    this.seconds += samples.length / 24000;
-    this.peak = samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), this.peak);
-    return super.bufferBotAudio(samples, id);
-  }
-}
-
-const ears = new Ears(512, 16000);
 const client = new PipecatClient({
-  transport: new WebSocketTransport({ mediaManager: ears, recorderSampleRate: 16000 }),
+  transport: wire.transport,
   enableMic: true,
   enableCam: false,
   callbacks: {
     onTransportStateChanged: (state) => tell("state", state),
     onConnected: () => tell("connected"),
     onDisconnected: () => tell("disconnected"),
+    onBotConnected: () => tell("bot-connected"),
+    onBotDisconnected: () => tell("bot-disconnected"),
     onBotReady: (data) => tell("bot-ready", data),
     onError: (message) => tell("error", message),
     onMessageError: (message) => tell("message-error", message),
+    onDeviceError: (error) => tell("device-error", String(error)),
+    onTrackStarted: (track, participant) => {
+      if (!participant?.local && track.kind === "audio") wire.hearTrack(track);
+    },
     onUserLlmText: (data) => tell("user-llm-text", data.text),
     onBotOutput: (data) => tell("bot-output", data),
     onBotStartedSpeaking: () => tell("bot-started-speaking"),
@@ -61,9 +40,21 @@ function next(event) {
   return new Promise((resolve) => client.once(event, resolve));
 }
 
+function sleep(seconds) {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
+
+// Tell what the bot says that it hears: from now on, when what is on the way has come.
+async function heardFromNowOn(kind) {
+  await sleep(0.7);
+  await client.sendClientRequest("heard", {});
+  await sleep(1);
+  await tell(kind, await client.sendClientRequest("heard", {}));
+}
+
 async function converse() {
   const greeted = next(RTVIEvent.BotStoppedSpeaking);
-  await tell("connect returned", await client.connect({ wsUrl }));
+  await tell("connect returned", await wire.connect(client, query.url));
   await greeted;
 
   const answered = next(RTVIEvent.BotStoppedSpeaking);
@@ -85,16 +76,27 @@ async function converse() {
   client.sendClientMessage("function", { city: "Oslo" });
   await reported;
 
-  await tell("ears", { seconds: ears.seconds, peak: ears.peak });
-  await client.disconnect();
+  await heardFromNowOn("heard");
+  client.enableMic(false);
+  await heardFromNowOn("heard while muted");
+  client.enableMic(true);
+  await heardFromNowOn("heard again");
+  await tell("ears", wire.tone.result());
 
-  await tell("second call");
+  await tell("hanging up");
+  await client.disconnect();
+}
+
+async function converseAgain() {
   const left = next(RTVIEvent.Disconnected);
-  await client.connect({ wsUrl });
+  await wire.start(client, query.start);
+  await wire.upset?.(client, heardFromNowOn);
   client.disconnectBot();
   await left;
 }
 
 converse()
+  .then(() => tell("second call"))
+  .then(converseAgain)
   .catch((error) => tell("failed", String(error?.stack ?? JSON.stringify(error))))
   .finally(() => tell("done"));
