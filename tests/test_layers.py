@@ -60,9 +60,10 @@ reports._turns
 reports
 testing._voice testing._bot_protocol testing._http_server testing._network
 testing._personality testing._utterance
+testing._webrtc_bot
 testing._conversation
 testing._memory_link testing._recording
-testing._webrtc_bot
+testing._offers
 testing._requests testing._behaviours testing._script
 testing._bot
 testing._serve testing._recorder testing._replay testing._diff testing._transport_ends

@@ -230,14 +230,17 @@ async def heard(session: tp.Session) -> None:
 
 
 async def test_a_restart_that_finds_another_bot(real_bot: RealBot) -> None:
-    """A server that has lost the connection starts a new bot and does not say so."""
-    async with ready(real_bot, case=name()) as session:
+    """A server that has lost the connection starts a new bot and does not say so.
+
+    What the offer told the first bot, this one is told, too.
+    """
+    case = name()
+    async with ready(real_bot, case=case) as session:
         await session.send_client_message("vanish")
         await trio.sleep(0.5)
         said = await session.restart_connection()
         assert "2.2.0" == said.version
-        # What the offer told the first bot, nobody has told this one.
-        assert {} == (await session.request("about"))["query"]
+        assert case == (await session.request("about"))["query"]["case"]
 
 
 # -- messages ------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from ._personality import GREETING
 
 if TYPE_CHECKING:
     from ..transports._loop_thread import LoopThread
-    from ._webrtc_bot import OfferDesk
+    from ._offers import OfferDesk
 
 logger: Final = logging.getLogger("trio_pipecat.testing")
 
@@ -205,7 +205,7 @@ class BotServer:
 
     def take_offers(self, loop: "LoopThread", services: Services) -> None:
         """Take WebRTC offers, as long as the services run."""
-        from ._webrtc_bot import OfferDesk
+        from ._offers import OfferDesk
 
         self._desk = OfferDesk(self.bot, loop, services)
 
