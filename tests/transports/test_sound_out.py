@@ -25,7 +25,7 @@ def take_all(out: SoundOut) -> list[Frame]:
     """Take until there is nothing twice in a row: what begins is held back first."""
     frames: list[Frame] = []
     nothing = 0
-    while nothing < 4:
+    while nothing < 12:
         frame = out.take()
         nothing = nothing + 1 if frame is None else 0
         if frame is not None:
@@ -128,10 +128,29 @@ async def test_what_begins_is_held_back_until_there_are_two_frames() -> None:
     assert [None, None] == [out.take(), out.take()]
     assert out.take() is not None
     assert None is out.take()
-    await out.put(sound(0.02))
-    assert None is out.take()
+
+
+async def test_a_moment_without_sound_is_no_new_beginning() -> None:
+    """What comes late is not held back once more; after a pause it is."""
+    out = SoundOut()
+    await out.put(sound(0.04))
+    assert [True, True, False] == [out.take() is not None for _ in range(3)]
     await out.put(sound(0.02))
     assert out.take() is not None
+    assert [False] * 12 == [out.take() is not None for _ in range(12)]
+    await out.put(sound(0.02))
+    assert [False, False, True] == [out.take() is not None for _ in range(3)]
+
+
+async def test_what_came_late_is_made_up_for_in_silence() -> None:
+    """As much as there was nothing; two frames stay, for the next time."""
+    out = SoundOut()
+    await out.put(sound(0.04))
+    assert [True, True, False, False] == [out.take() is not None for _ in range(4)]
+    await out.put(AudioChunk(sound(0.04).pcm + bytes(6 * SIZE), RATE))
+    assert 6 == sum(out.take() is not None for _ in range(6))
+    assert 0.04 == pytest.approx(out.skipped_seconds)
+    assert None is out.take()
 
 
 async def test_formats_may_change() -> None:

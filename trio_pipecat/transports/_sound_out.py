@@ -1,9 +1,9 @@
 """The user's sound, from the thread that has it to the one that sends it, in frames of 20 ms.
 
 The sender's clock takes a frame every 20 ms, and the session's puts one every 20 ms. Neither waits
-for the other, so their jitter has to go somewhere: what begins after a silence is held back until
-two frames are there, and what has piled up because the taker stood still for a while is lessened
-where there is nothing to hear.
+for the other, so their jitter has to go somewhere: what begins is held back until two frames are
+there. One side that stood still for a while leaves the other behind: what has piled up then would
+be late for ever, so it is lessened where there is nothing to hear.
 """
 
 from collections import deque
@@ -26,6 +26,8 @@ _ROOM: Final = 10 * _FRAME
 #: So much is there before a sound begins; or so many frames' time has gone by.
 _HEAD: Final = 2 * _FRAME
 _HEAD_TICKS: Final = 2
+#: After so many beats without anything, what comes next begins anew.
+_PAUSE_TICKS: Final = 10
 #: So much may have piled up without silence being left out for it.
 _DEEP: Final = 6 * _FRAME
 
@@ -63,6 +65,8 @@ class SoundOut:
         self._resampled: tuple[int, int] | None = None
         self._begun = False
         self._held = 0
+        #: For how many beats there has been nothing.
+        self._missed = 0
         #: How much silence may be left out.
         self._surplus = 0
         #: How much silence was left out, in seconds.
@@ -128,19 +132,25 @@ class SoundOut:
 
     def fell_behind(self, seconds: float) -> None:
         """The taker stood still for so long: what has piled up would be late for ever."""
-        self._surplus = min(round(seconds * _RATE), max(self._waits - _DEEP, 0))
+        self._surplus += min(round(seconds * _RATE), max(self._waits - _DEEP, 0))
 
     def take(self) -> Frame | None:
         """Take twenty milliseconds; None: there is nothing to be heard."""
         if not self._begun and not self._may_begin():
             return None
         frame = self._take_frame()
-        while frame is not None and self._surplus > 0 and not any(frame.pcm):
+        while frame is not None and self._may_skip(frame):
             self._surplus -= _FRAME
             self.skipped_seconds += FRAME_SECONDS
             frame = self._take_frame()
-        if frame is None:
-            self._begun = False
+        if frame is not None:
+            # What was late in coming is late for ever, if nothing is left out for it.
+            self._surplus += self._missed * _FRAME
+            self._missed = 0
+        elif self._missed < _PAUSE_TICKS:
+            self._missed += 1
+        else:
+            self._begun, self._missed = False, 0
         if self._waiting and self._waits < _ROOM:
             self._waiting = False
             with suppress(trio.RunFinishedError):
@@ -155,6 +165,9 @@ class SoundOut:
             return False
         self._begun, self._held = True, 0
         return True
+
+    def _may_skip(self, frame: Frame) -> bool:
+        return self._surplus > 0 and self._waits >= _HEAD and not any(frame.pcm)
 
     def _take_frame(self) -> Frame | None:
         if not self._rest and not self._pieces:
