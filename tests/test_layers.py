@@ -41,7 +41,7 @@ video
 _streams _service _lifecycle transports._abc transports._loop_thread
 transports._sound_out transports._texts_out
 _block transports._envelope transports._outbox transports._upgrade transports._inbox
-transports._rtc_tracks
+transports._rtc_tracks transports._rtc_sound_in
 transports._wires transports._memory transports._signalling transports._rtc_peer
 transports._websocket transports._registry transports._webrtc_link
 transports._smallwebrtc
@@ -159,7 +159,7 @@ def test_the_core_does_not_know_trio(name: str) -> None:
         ("h11", {"testing._http_server"}),
         ("certifi", {"_tls"}),
         ("soxr", {"audio._resample"}),
-        ("av", {"video._pyav", "transports._rtc_tracks"}),
+        ("av", {"video._pyav", "transports._rtc_tracks", "transports._rtc_sound_in"}),
         ("aiortc", {"transports._rtc_peer", "transports._rtc_tracks"}),
         ("asyncio", {"transports._loop_thread", "transports._rtc_peer", "transports._rtc_tracks"}),
         ("numpy", {"audio._resample", "video._frame"}),

@@ -52,7 +52,8 @@ from ..video._frame import PictureSource
 from ._abc import LinkEnd, TrackName, Undecodable
 from ._inbox import Inbox
 from ._loop_thread import TaskOwner
-from ._rtc_tracks import OPUS, PictureTrack, SoundReader, SoundTrack, from_av, sort_sound
+from ._rtc_sound_in import SoundIn, SoundReader, take_packets
+from ._rtc_tracks import OPUS, PictureTrack, SoundTrack, from_av
 from ._sound_out import SoundOut
 from ._texts_out import TextsOut
 
@@ -188,7 +189,7 @@ class Peer:
                 await self._gathering
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
         except Exception as error:
-            detail = f"the answer does not fit our offer: {error or type(error).__name__}"
+            detail = f"the answer does not fit our offer: {_words_of(error)}"
             raise TransportStartError("offer", detail) from error
 
     async def make_answer(self, sdp: str) -> str:
@@ -207,7 +208,7 @@ class Peer:
             self._attach_tracks(pc)
             await pc.setLocalDescription(await pc.createAnswer())
         except Exception as error:
-            raise ProtocolError(f"no offer: {error or type(error).__name__}") from error
+            raise ProtocolError(f"no offer: {_words_of(error)}") from error
         if not pc.getTransceivers():
             raise ProtocolError("no offer: it has no media")
         return str(pc.localDescription.sdp)
@@ -226,7 +227,7 @@ class Peer:
                 found.sdpMid, found.sdpMLineIndex = mid, index
             await self._pc.addIceCandidate(found)
         except Exception as error:
-            raise ProtocolError(f"no candidate: {error or type(error).__name__}") from error
+            raise ProtocolError(f"no candidate: {_words_of(error)}") from error
 
     def _make_connection(self) -> RTCPeerConnection:
         servers = [
@@ -416,35 +417,49 @@ class Peer:
 
     def _take_track(self, track: MediaStreamTrack) -> None:
         assert self._pc is not None
-        if track.kind == "audio":
-            for transceiver in self._pc.getTransceivers():
-                if transceiver.receiver.track is track:
-                    sort_sound(transceiver.receiver)
-            self.owner.start(self._read_sound(track))
-        else:
-            tracks = [transceiver.receiver.track for transceiver in self._pc.getTransceivers()]
-            source: PictureSource = "screen" if tracks.index(track) > 1 else "camera"
+        receivers = [transceiver.receiver for transceiver in self._pc.getTransceivers()]
+        place = next(n for n, receiver in enumerate(receivers) if receiver.track is track)
+        if track.kind == "video":
+            source: PictureSource = "screen" if place > 1 else "camera"
             self.owner.start(self._read_pictures(track, source))
+        elif not take_packets(
+            receivers[place], SoundIn(self._settings.sample_rate, self._hear_sound)
+        ):
+            self.owner.start(self._read_sound(track))
+
+    def _hear_sound(self, pcm: bytes) -> None:
+        self._heard += 1
+        if self._counts:
+            self._queues.inbox.put_sound(pcm, self._settings.sample_rate)
 
     async def _read_sound(self, track: MediaStreamTrack) -> None:
-        # aiortc keeps what nobody reads, so everything is read.
-        inbox, reader = self._queues.inbox, SoundReader(self._settings.sample_rate)
-        with suppress(MediaStreamError):
-            while True:
-                frame: Any = await track.recv()
-                self._heard += 1
-                pcm = reader.read(frame)
-                if pcm and self._counts:
-                    inbox.put_sound(pcm, reader.sample_rate)
+        reader = SoundReader(self._settings.sample_rate)
+
+        def read(frame: Any) -> None:
+            pcm = reader.read(frame)
+            if pcm:
+                self._hear_sound(pcm)
+
+        await self._read(track, read)
 
     async def _read_pictures(self, track: MediaStreamTrack, source: PictureSource) -> None:
-        inbox = self._queues.inbox
+        def read(picture: Any) -> None:
+            self._heard += 1
+            if self._queues.wants_video() and self._counts:
+                self._queues.inbox.put_picture(from_av(picture, source))
+
+        await self._read(track, read)
+
+    async def _read(self, track: MediaStreamTrack, read: Callable[[Any], None]) -> None:
+        """Read a track to its end. aiortc keeps what nobody reads, so everything is read."""
         with suppress(MediaStreamError):
             while True:
-                picture: Any = await track.recv()
-                self._heard += 1
-                if self._queues.wants_video() and self._counts:
-                    inbox.put_picture(from_av(picture, source))
+                frame = await track.recv()
+                try:
+                    read(frame)
+                except Exception as error:
+                    # A picture of one column, say. The next may be better.
+                    logger.debug("of no use: %r: %s", frame, error)
 
     def begin_sound(self) -> None:
         """Send sound from now on, and silence between. A bot does when its pipeline runs."""
@@ -516,6 +531,10 @@ class Peer:
             # Whoever keeps a session that is over keeps this: let it be little.
             self._pc = self._channel = self._microphone = self._gathering = None
             self._cameras.clear()
+
+
+def _words_of(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _read_signal(text: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What goes into a peer connection and what comes out, as PyAV's frames and packets.
+"""What goes into a peer connection, as PyAV's packets and frames; and the pictures that come out.
 
 Everything here runs in the loop's thread. Opus is encoded by us, in mono where the sound is, at the
 rate that the sound has, and handed over as packets: aiortc would resample it to stereo at 48 kHz
@@ -11,7 +11,6 @@ from typing import Any, Final, final
 
 import av
 from aiortc import MediaStreamTrack, RTCRtpSender
-from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import MediaStreamError
 from av.audio.codeccontext import AudioCodecContext
 
@@ -28,18 +27,12 @@ _VIDEO_TIME_BASE: Final = Fraction(1, 90_000)
 _BIT_RATE: Final = 32_000
 #: Later than this, in seconds, and the clock begins anew: what is behind is not sent in a burst.
 _MAX_LATE: Final = 0.2
-#: So many packets a late one may be behind the newest, as in aiortc; and more than so many is
-#: another stream.
-_PATIENCE: Final = 4
-_MAX_JUMP: Final = 100
 #: The only codec for sound.
 OPUS: Final = [
     codec
     for codec in RTCRtpSender.getCapabilities("audio").codecs
     if codec.mimeType == "audio/opus"
 ]
-#: Where aiortc keeps its own.
-_JITTER_BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"
 
 
 @final
@@ -163,70 +156,6 @@ class PictureTrack(MediaStreamTrack):
         """End it."""
         super().stop()
         self._came.set()
-
-
-@final
-class SoundSorter:
-    """Puts packets of sound in order, and waits for none that is lost. One packet is one frame.
-
-    In place of aiortc's, which is right as long as nothing is lost: it wants four frames without a
-    gap to give one, so of every packet that is lost it throws four away that are not.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[int, Any] = {}
-        self._newest: int | None = None
-        self._given = 0
-
-    def add(self, packet: Any) -> tuple[bool, JitterFrame | None]:
-        """Take a packet; return a frame, if it is time for one. (False: it wants no key frame.)"""
-        number = packet.sequence_number
-        if self._newest is not None:
-            # Counted on: the packet's own begins anew after 65535.
-            jump = (number - self._newest + 0x8000) % 0x10000 - 0x8000
-            if abs(jump) > _MAX_JUMP:
-                self._newest = None
-            else:
-                number = self._newest + jump
-        if self._newest is None:
-            self._held.clear()
-            self._newest, self._given = number, number - _PATIENCE - 1
-        if number > self._given:
-            self._held[number] = packet
-        self._newest = max(self._newest, number)
-        first = min(self._held, default=self._newest)
-        if first > self._newest - _PATIENCE:
-            return False, None
-        self._given = first
-        found = self._held.pop(first)
-        return False, JitterFrame(data=found._data, timestamp=found.timestamp)
-
-
-def sort_sound(receiver: Any) -> None:
-    """Have a receiver of sound put it in order as `SoundSorter` does."""
-    if hasattr(receiver, _JITTER_BUFFER):  # it is aiortc's own business
-        setattr(receiver, _JITTER_BUFFER, SoundSorter())
-
-
-@final
-class SoundReader:
-    """Makes PCM of one rate, in mono, of what a remote track gives."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
-        # Of even pieces: the resampler's first would be short by its delay.
-        self._resampler = av.AudioResampler(
-            format="s16",
-            layout="mono",
-            rate=sample_rate,
-            frame_size=round(sample_rate * FRAME_SECONDS),
-        )
-
-    def read(self, frame: av.AudioFrame) -> bytes:
-        """Return what can be told by now."""
-        return b"".join(
-            bytes(part.planes[0])[: 2 * part.samples] for part in self._resampler.resample(frame)
-        )
 
 
 def from_av(picture: Any, source: PictureSource) -> VideoFrame:
