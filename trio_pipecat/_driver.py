@@ -94,6 +94,8 @@ logger: Final = logging.getLogger("trio_pipecat")
 #: How long a bot that has reported a fatal error may take to leave by itself, in seconds. Pipecat
 #: needs about ten milliseconds, and says its last words meanwhile.
 _LAST_WORDS: Final = 0.25
+#: How long it may take to introduce ourselves on a new connection, in seconds. It takes a step.
+_HELLO: Final = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -660,17 +662,15 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         if self._restarting.cancelled_caught:
             late = f"there was no other after {options.connect_timeout:g} s"
             raise TransportStartError(self._stage, f"{late}: {self._hint}" if self._hint else late)
-        # The bot has forgotten what it was told on the old one.
-        announced, self._announced = self._announced, {}
         self._ready_again = waiter = self.add_waiter()
         try:
-            with trio.move_on_after(options.ready_timeout) as self._restarting:
-                if link.speaks_rtvi:
+            if link.speaks_rtvi:
+                # Whoever is cancelled now has the new connection, and the bot has to know of it.
+                with trio.move_on_after(_HELLO, shield=True):
                     await self._say_hello(link)
-                else:
-                    self._become_ready(BotReady(at=trio.current_time()))
-                for track, enabled in announced.items():
-                    await self._announce(link, track, enabled=enabled)
+            else:
+                self._become_ready(BotReady(at=trio.current_time()))
+            with trio.move_on_after(options.ready_timeout) as self._restarting:
                 await waiter.wait()
         finally:
             self.remove_waiter(waiter)

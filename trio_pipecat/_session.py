@@ -674,9 +674,10 @@ class Session:
         directions: a request that was not answered may never be. Most bots greet again; a server
         that had lost the bot starts another one, and says nothing of it.
 
-        When it fails before there is another connection, the session goes on as it was; and so when
-        it is cancelled. After that it goes on with the other one, and only the bot's answer was not
-        waited for.
+        When it fails, or is cancelled, the session goes on as it was; unless the bot's server has
+        given up the old connection by then, which it does when it is asked for another one: then
+        the session ends, as one whose link is lost. Once there is another connection, it goes on
+        with that, and only the bot's answer was not waited for.
 
         Raises:
             UnsupportedFeatureError: this wire can't.

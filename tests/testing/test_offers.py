@@ -147,7 +147,8 @@ async def test_a_bot_of_ones_own_that_raises_ends_its_own_conversation() -> None
     broken = Broken()
     async with serve_bot(broken, webrtc=True) as bot:
         for _ in range(2):
-            with pytest.raises(tp.ConnectionLostError):
+            # It leaves at once: before the client knows that the connection is open, or after.
+            with pytest.raises((tp.ConnectionLostError, tp.TransportStartError)):
                 async with tp.open_session(bot.webrtc_url) as session:
                     await session.wait_ready()
     assert 2 == broken.calls
@@ -172,3 +173,22 @@ async def test_a_server_that_stops_says_goodbye_for_its_bots() -> None:
             for event in up:
                 await event.wait()
     assert ["bot"] * 3 == ends
+
+
+async def test_a_restart_that_is_refused_leaves_the_conversation_as_it_is() -> None:
+    """An offer that is none takes nobody's place."""
+    async with served() as bot, tp.open_session(bot.webrtc_url) as session:
+        await session.wait_ready()
+        link = bot.bot.conversations[0].link
+        assert isinstance(link, WebRtcBotTransport)
+        bad = {"sdp": "garbage", "type": "offer", "pc_id": link.pc_id, "restart_pc": True}
+        assert 400 == (await ask(bot.webrtc_url, bad)).status
+        assert {"pong": 1} == await session.request("ping", 1)
+
+
+async def test_sound_that_is_not_opus_is_refused() -> None:
+    """There would be packets that nobody understands."""
+    sdp = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=rtpmap:0 PCMU/8000\r\n"
+    async with served() as bot:
+        got = await ask(bot.webrtc_url, {"sdp": sdp, "type": "offer"})
+    assert "nothing is Opus" in json.loads(got.content)["detail"]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.socket
 async def test_an_interruption_forgets_what_was_not_heard() -> None:
     """There is no signal for it on this wire; the message has to do."""
     async with (
-        serve_bot(SimulatedBot(), webrtc=True) as bot,
+        serve_bot(SimulatedBot(think_seconds=0.3), webrtc=True) as bot,
         tp.open_session(bot.webrtc_url) as session,
     ):
         await session.wait_ready()

@@ -8,7 +8,7 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_pipecat.audio import AudioChunk
 from trio_pipecat.transports import Incoming, LinkEnd, Undecodable
-from trio_pipecat.transports._inbox import MAX_MESSAGES, Inbox
+from trio_pipecat.transports._inbox import MAX_CHARACTERS, MAX_MESSAGES, Inbox
 from trio_pipecat.video import VideoFrame
 
 END = LinkEnd(code=1000, first="bot")
@@ -79,6 +79,17 @@ async def test_messages_never_drop() -> None:
     assert all(inbox.put_message("x") for _ in range(MAX_MESSAGES))
     assert not inbox.put_message("one too many")
     assert MAX_MESSAGES == len(taken(inbox))
+
+
+async def test_nor_do_they_fill_the_memory() -> None:
+    """So much unread, and the next one is refused; when some was read there is room again."""
+    inbox, big = Inbox(), "x" * 2**20
+    count = 0
+    while inbox.put_message(big):
+        count += 1
+    assert MAX_CHARACTERS // 2**20 + 1 == count
+    inbox.take()
+    assert inbox.put_message(big)
 
 
 async def test_the_oldest_sound_goes() -> None:

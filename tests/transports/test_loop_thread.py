@@ -1,7 +1,11 @@
 """A loop in a thread of its own: counted, joined by the last, and nothing of it is left."""
 
 import asyncio
+import os
+import signal
+import sys
 import threading
+import time
 
 import pytest
 import trio
@@ -223,6 +227,70 @@ async def test_what_nobody_asked_for_is_not_shouted(caplog: pytest.LogCaptureFix
         async with open_loop_thread() as thread:
             thread.call_soon(fail)
             await thread.run(asyncio.sleep, 0)
-    assert ["DEBUG"] == [
-        record.levelname for record in caplog.records if "in the asyncio loop" in record.message
-    ]
+    told = [record for record in caplog.records if "in the asyncio loop" in record.message]
+    assert any("Exception in callback" in record.message for record in told)
+    assert {"DEBUG"} == {record.levelname for record in told}
+
+
+async def test_ctrl_c_at_any_moment() -> None:
+    """It comes out as itself, and neither trio nor the thread is the worse for it."""
+    for delay in range(12):
+        interrupted = False
+        async with open_loop_thread() as thread:
+            try:
+                for number in range(200):
+                    if number == 100 + delay:
+                        signal.raise_signal(signal.SIGINT)
+                    assert number == await thread.run(asyncio.sleep, 0, number)
+            except KeyboardInterrupt:
+                interrupted = True
+            assert 1 == await thread.run(asyncio.sleep, 0, 1)
+        assert interrupted
+    assert [] == loops()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+async def test_the_child_of_a_fork_has_a_thread_of_its_own() -> None:
+    """What it has of its parent's is only a memory."""
+    async with open_loop_thread() as thread:
+        assert 1 == await thread.run(asyncio.sleep, 0, 1)
+        program = """
+import asyncio, os, sys, trio
+from trio_pipecat.transports._loop_thread import open_loop_thread
+
+async def main():
+    async with open_loop_thread() as thread:
+        await thread.run(asyncio.sleep, 0)
+        child = os.fork()
+        if not child:
+            # The run that it is in is the parent's; it begins another in a thread.
+            import threading
+            async def again():
+                async with open_loop_thread() as other:
+                    assert 7 == await other.run(asyncio.sleep, 0, 7)
+            done = threading.Thread(target=trio.run, args=(again,), daemon=True)
+            done.start()
+            done.join(10)
+            os._exit(3 if done.is_alive() else 0)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+trio.run(main)
+"""
+        done = await trio.run_process(
+            [sys.executable, "-W", "ignore", "-c", program], check=False, capture_stderr=True
+        )
+        assert (0, "") == (done.returncode, done.stderr.decode())
+
+
+async def test_a_worker_that_is_stuck_keeps_nobody() -> None:
+    """One that asks a name server, say."""
+    release = threading.Event()
+    began = time.monotonic()
+    async with open_loop_thread() as thread:
+
+        async def begin() -> None:
+            asyncio.get_running_loop().run_in_executor(None, release.wait)
+
+        await thread.run(begin)
+    assert time.monotonic() - began < 2
+    release.set()

@@ -85,8 +85,9 @@ async def test_candidates_may_follow_the_offer() -> None:
         assert {"pong": 1} == await session.request("ping", 1)
 
 
-async def test_a_server_that_is_not_there_costs_the_gather_timeout() -> None:
-    """And no more: the session goes without it."""
+@pytest.mark.parametrize("trickle", [False, True])
+async def test_a_server_that_is_not_there_costs_the_gather_timeout(trickle: bool) -> None:
+    """And no more, for STUN and for TURN: the session goes without them."""
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as silent:
         await silent.bind(("127.0.0.1", 0))
         host, port = silent.getsockname()
@@ -94,7 +95,9 @@ async def test_a_server_that_is_not_there_costs_the_gather_timeout() -> None:
         dead += [{"urls": f"turn:{host}:{port}", "username": "a", "credential": "b"}]
         async with served() as bot:
             began = time.monotonic()
-            async with ready(bot, ice_servers=dead, gather_timeout=0.2) as session:
+            async with ready(
+                bot, ice_servers=dead, gather_timeout=0.2, trickle_ice=trickle
+            ) as session:
                 took = time.monotonic() - began
                 assert {"pong": 1} == await session.request("ping", 1)
     assert 0.4 <= took < 4
@@ -308,6 +311,122 @@ async def test_a_restart_that_is_cancelled_leaves_a_session_or_its_end(seconds: 
         except tp.ConnectionLostError:
             pass
         assert session.end is not None
+
+
+async def test_leaving_in_the_middle_of_a_restart() -> None:
+    """Costs no grace, and what was said before arrives, if the old connection is still there."""
+    async with served() as bot:
+        began = time.monotonic()
+        async with ready(bot) as session, trio.open_nursery() as nursery:
+            link: Any = session._driver._link
+            waiting = trio.Event()
+
+            async def never(*args: Any, **kind: Any) -> Any:
+                waiting.set()
+                await trio.sleep_forever()
+
+            link._signalling.offer = never
+
+            @nursery.start_soon
+            async def restart() -> None:
+                with pytest.raises(tp.SessionEndedError):
+                    await session.restart_connection()
+
+            await waiting.wait()
+            await session.send_client_message("silent", "the last word")
+            await session.disconnect()
+        assert time.monotonic() - began < 2.5
+        await until(lambda: bot.bot.conversations[0].end)
+    said = [c for _, c in bot.bot.conversations[0].received if isinstance(c, tp.ClientMessage)]
+    assert ["the last word"] == [message.d for message in said]
+
+
+async def test_a_bot_that_asks_for_offers_without_end() -> None:
+    """Gets one at a time, and not one after the other."""
+
+    async def ask(conversation: Conversation) -> None:
+        await conversation.introduced.wait()
+        link = conversation.link
+        assert isinstance(link, WebRtcBotTransport)
+        for _ in range(500):
+            link.ask_to_renegotiate()
+
+    async with served(ask) as bot:
+        async with tp.open_session(bot.webrtc_url) as session:
+            link: Any = None
+            await session.wait_ready()
+            link = session._driver._link
+            offers, offer = [], link._signalling.offer
+
+            async def count(*args: Any, **kind: Any) -> Any:
+                offers.append(kind)
+                return await offer(*args, **kind)
+
+            link._signalling.offer = count
+            for number in range(5):
+                assert {"pong": number} == await session.request("ping", number)
+            await trio.sleep(1.2)
+            assert len(offers) <= 2
+
+
+async def test_a_bot_that_takes_no_sound() -> None:
+    """Keeps nobody waiting: what is sent is gone."""
+    async with served() as bot, ready(bot) as session:
+        link: Any = session._driver._link
+        link._sound.want(False)
+        with trio.fail_after(2):
+            for _ in range(100):
+                await session.send_audio(bytes(6_400), sample_rate=16_000)
+
+
+async def test_a_picture_that_can_not_be_sent() -> None:
+    """Is refused where it is sent, and the next one is seen."""
+    line = VideoFrame(data=bytes(30), width=10, height=1, format="rgb24")
+    square = VideoFrame(data=bytes(3 * 64 * 64), width=64, height=64, format="rgb24")
+    async with served(echo_video=True) as bot, ready(bot) as session:
+        with pytest.raises(ValueError, match="height"):
+            await session.send_video(line)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def show() -> None:
+                while True:
+                    await session.send_video(square)
+                    await trio.sleep(0.1)
+
+            with trio.fail_after(20):
+                seen = await session.video.receive()
+            nursery.cancel_scope.cancel()
+    assert (64, 64) == (seen.width, seen.height)
+
+
+async def test_sound_as_aiortc_decodes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its packets can't be had, its frames will do."""
+    monkeypatch.setattr(
+        "trio_pipecat.transports._rtc_peer.take_packets", lambda receiver, sound: False
+    )
+    words = "one two three four five"
+    async with served(greeting=words) as bot, tp.open_session(bot.webrtc_url) as session:
+        heard = 0.0
+        with trio.fail_after(10):
+            while heard < 0.3:
+                chunk = await session.audio.receive()
+                heard += chunk.duration if chunk.peak > 0.2 else 0
+    assert (24_000, 1, 960) == (chunk.sample_rate, chunk.num_channels, len(chunk.pcm))
+
+
+async def test_names_of_servers_are_resolved_by_trio() -> None:
+    """One that there is not is done without; those with TLS keep theirs."""
+    from trio_pipecat._ice import IceServer
+
+    async with served() as bot, ready(bot) as session:
+        link: Any = session._driver._link
+        servers = [
+            IceServer(urls=("stun:localhost:3478", "turns:localhost?transport=tcp")),
+            IceServer(urls=("turn:no-such-host.invalid:99",), username="a", credential="b"),
+        ]
+        found = await link._resolved(servers)
+    assert [("stun:127.0.0.1:3478", "turns:localhost?transport=tcp")] == [s.urls for s in found]
 
 
 async def test_a_bot_that_has_come_late_may_renegotiate() -> None:

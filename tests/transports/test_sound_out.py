@@ -203,3 +203,19 @@ async def test_forgetting() -> None:
     out.clear()
     assert 0 == pytest.approx(out.depth)
     assert None is out.take()
+
+
+async def test_sound_that_nobody_takes_is_gone() -> None:
+    """The other side has said that it wants none: whoever waits goes on, and nothing piles up."""
+    out = SoundOut()
+    await out.put(sound(1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(out.put, sound(0.02))
+        await wait_all_tasks_blocked()
+        out.want(False)
+    for _ in range(20):
+        await out.put(sound(1))
+    assert 0 == out.depth
+    out.want(True)
+    await out.put(sound(1))
+    assert 1 == pytest.approx(out.depth)

@@ -74,8 +74,9 @@ class OfferDesk:
             if link is None:
                 link, sdp = await self._welcome(data["sdp"], session)
             elif data.get("restart_pc"):
-                self._links.pop(link.pc_id)
+                replaced = link.pc_id
                 sdp = await link.answer(data["sdp"])
+                self._links.pop(replaced, None)
             else:
                 sdp = await link.answer_again(data["sdp"])
         except ProtocolError as error:

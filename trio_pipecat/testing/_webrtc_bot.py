@@ -1,8 +1,11 @@
 """A bot's end of WebRTC: what answers a client's offer, and is a link from then on."""
 
 import itertools
+from contextlib import suppress
 from typing import Any, Final, final
 from uuid import uuid4
+
+import trio
 
 from ..audio import AudioChunk
 from ..transports import LinkOptions, TrackName
@@ -31,13 +34,13 @@ class WebRtcBotTransport(WebRtcTransport):
             ProtocolError: it is no offer.
         """
         old, peer = self._peer, self._make_peer()
-        if old is not None:
-            await self._loop.run(old.count, False)
         try:
             answer = await self._loop.run(peer.make_answer, sdp, owner=peer.owner)
         except BaseException:
             await self._put_away(peer)
             raise
+        if old is not None:
+            await self._loop.run(old.count, False)
         self._peer, self._is_heard = peer, False
         self.pc_id = f"SimulatedConnection#{next(_numbers)}-{uuid4().hex}"
         self.max_message_size = largest_message(sdp)
@@ -67,10 +70,12 @@ class WebRtcBotTransport(WebRtcTransport):
 
     async def wait_open(self) -> None:
         """Wait until messages can be sent, or there is an end."""
-        peer = self._peer
-        if peer is not None:
-            await self._loop.run(peer.wait_open, owner=peer.owner)
-            self.is_open = True
+        peer = None
+        while peer is not self._peer and self._peer is not None:
+            peer = self._peer
+            with suppress(trio.BrokenResourceError):  # another has taken its place
+                await self._loop.run(peer.wait_open, owner=peer.owner)
+                self.is_open = True
 
     def ask_to_renegotiate(self) -> None:
         """Have the client offer again, as a bot that has missed pictures."""

@@ -130,8 +130,9 @@ class Transport(ABC):
     async def restart(self) -> None:
         """Replace what carries the link, without losing the bot: for a network that has changed.
 
-        What was sent before and did not arrive is lost. When it fails the link goes on as it was.
-        Cancelling: the same.
+        What was announced of tracks is announced again. What was sent before and did not arrive is
+        lost. When it fails, or is cancelled, the link goes on as it was, or has ended, if the other
+        side has given it up.
 
         Raises:
             TransportStartError: there is no other way to the bot.

@@ -18,9 +18,10 @@ from ..audio import AudioChunk
 from ..video import VideoFrame
 from ._abc import Incoming, LinkEnd
 
-#: How many messages may be unread. The session reads them at once, so this is a program whose trio
-#: has stood still for long.
+#: How many messages may be unread, and how many characters in all. The session reads them at once,
+#: so this is a program whose trio has stood still for long.
 MAX_MESSAGES: Final = 16_384
+MAX_CHARACTERS: Final = 64 * 2**20
 #: How much sound is kept meanwhile, in pieces of 20 ms, and how many pictures.
 _MAX_SOUNDS: Final = 500
 _MAX_PICTURES: Final = 4
@@ -43,6 +44,9 @@ class Inbox:
         self._waiting = False
         self._waking = False
         self._messages: deque[Incoming] = deque()
+        # Each is written by one thread alone, so their difference needs no lock.
+        self._put = 0
+        self._taken = 0
         self._sounds: deque[tuple[float, bytes, int]] = deque(maxlen=_MAX_SOUNDS)
         self._pictures: deque[tuple[float, VideoFrame]] = deque(maxlen=_MAX_PICTURES)
 
@@ -52,8 +56,10 @@ class Inbox:
         """Add a message. False: there are too many, and the link has to end."""
         if self.end is not None:
             return True
-        if len(self._messages) >= MAX_MESSAGES:
+        unread = self._put - self._taken
+        if len(self._messages) >= MAX_MESSAGES or unread > MAX_CHARACTERS:
             return False
+        self._put += _size(item)
         self._messages.append(item)
         self._wake()
         return True
@@ -110,7 +116,9 @@ class Inbox:
     def take(self) -> Incoming | None:
         """Take what is next, if there is anything."""
         if self._messages:
-            return self._messages.popleft()
+            item = self._messages.popleft()
+            self._taken += _size(item)
+            return item
         if self._sounds:
             came, pcm, rate = self._sounds.popleft()
             return AudioChunk(pcm, rate, 1, _on_trios_clock(came))
@@ -118,6 +126,10 @@ class Inbox:
             came, frame = self._pictures.popleft()
             return attrs.evolve(frame, at=_on_trios_clock(came))
         return None
+
+
+def _size(item: Incoming) -> int:
+    return len(item) if isinstance(item, str) else 0
 
 
 def _on_trios_clock(came: float) -> float:

@@ -18,8 +18,11 @@ into every callback; so it can end them all.
 import asyncio
 import contextvars
 import logging
+import os
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar, TypeVarTuple, cast, final
 
@@ -32,6 +35,8 @@ Ts = TypeVarTuple("Ts")
 
 #: How long the thread may take to end what still runs in its loop, in seconds.
 _STOP_SECONDS: Final = 2
+#: How long the threads may take that encode pictures, in seconds.
+_WORKER_SECONDS: Final = 0.5
 #: How often tasks that an owner has left are cancelled again, if they did not mind the first time.
 _REAPINGS: Final = 5
 
@@ -97,6 +102,10 @@ class LoopThread:
             target=self._serve, name="trio_pipecat: asyncio", daemon=True
         )
         self._over: Callable[[], object] = bool
+        # One of our own: asyncio's waits at its end for whatever it has to do, a name server say.
+        self._worker_name = f"trio_pipecat: worker of loop {id(self):x}"
+        self._workers = ThreadPoolExecutor(thread_name_prefix=self._worker_name)
+        self._loop.set_default_executor(self._workers)
         self._thread.start()
 
     def __repr__(self) -> str:
@@ -107,6 +116,9 @@ class LoopThread:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
 
+    # Ctrl-C between the asking and the waiting would leave a wake-up for nobody, which trio does
+    # not survive. While it waits, it is told of it as of any cancellation.
+    @trio.lowlevel.enable_ki_protection
     async def run(
         self,
         function: Callable[[*Ts], Coroutine[Any, Any, T]],
@@ -177,10 +189,19 @@ class LoopThread:
                 task.cancel()
             if left:
                 loop.run_until_complete(asyncio.wait(left, timeout=_STOP_SECONDS / 2))
-            loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
+            self._workers.shutdown(wait=False, cancel_futures=True)
+            _join(self._worker_name, _WORKER_SECONDS)
             self._over()
+
+
+def _join(prefix: str, seconds: float) -> None:
+    """Wait for the threads of a name, but not for long: one may wait for something itself."""
+    deadline = time.monotonic() + seconds
+    for thread in threading.enumerate():
+        if thread.name.startswith(prefix):
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -193,6 +214,10 @@ class _Shared:
     """The thread that all share, and how many they are."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: in the child of a fork there is no such thread."""
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
         self._users = 0
@@ -215,6 +240,8 @@ class _Shared:
 
 
 _shared: Final = _Shared()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.reset)
 
 
 @asynccontextmanager

@@ -96,6 +96,8 @@ class MemoryTransport(Transport):
         self._other._inbox.clear()
         self._taken.unpark_all()
         self._other.restarts += 1
+        # The bot has forgotten it, as on a real wire.
+        self._other.announced += dict(self._other.announced).items()
 
     async def send_interruption(self) -> None:
         """Send the signal; otherwise as `send_message`."""

@@ -92,9 +92,10 @@ class PeerSettings:
 
 @attrs.frozen(kw_only=True)
 class PeerQueues:
-    """What connects a peer with its link. `on_signal` is given what the other side signals.
+    """What connects a peer with its link. What is called is called in the loop's thread.
 
-    Pictures that nobody wants are not worth the work of taking them out of their frames.
+    `on_signal` is given what the other side signals, but for its goodbye. Pictures that nobody
+    wants are not worth the work of taking them out of their frames.
     """
 
     inbox: Inbox
@@ -166,12 +167,18 @@ class Peer:
         await self._gathering
         return str(pc.localDescription.sdp)
 
+    async def wait_gathered(self) -> None:
+        """Wait until our candidates are known."""
+        if self._gathering is not None:
+            # Whoever gives up waiting closes all this; but a task that waits is not this one's.
+            await asyncio.shield(self._gathering)
+
     async def local_candidates(self) -> list[LocalCandidate]:
         """Return our candidates, once they are all known."""
         pc = self._pc
         if pc is None or self._gathering is None:
             return []
-        await self._gathering
+        await self.wait_gathered()
         section = re.split(r"(?m)^m=", pc.localDescription.sdp)[1]
         mid = re.search(r"(?m)^a=mid:(\S+)", section)
         found = re.findall(r"(?m)^a=(candidate:[^\r\n]+)", section)
@@ -185,12 +192,12 @@ class Peer:
         """
         assert self._pc is not None
         try:
-            if self._gathering is not None:
-                await self._gathering
+            await self.wait_gathered()
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
         except Exception as error:
             detail = f"the answer does not fit our offer: {_words_of(error)}"
             raise TransportStartError("offer", detail) from error
+        self._note_direction()
 
     async def make_answer(self, sdp: str) -> str:
         """Answer an offer, the first or a later one.
@@ -203,6 +210,8 @@ class Peer:
             pc.on("datachannel", self._take_channel)
         else:
             pc = self._pc
+        if "m=audio" in sdp and "opus/48000" not in sdp.lower():
+            raise ProtocolError("no offer: of its sound nothing is Opus")
         try:
             await pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
             self._attach_tracks(pc)
@@ -211,15 +220,24 @@ class Peer:
             raise ProtocolError(f"no offer: {_words_of(error)}") from error
         if not pc.getTransceivers():
             raise ProtocolError("no offer: it has no media")
+        self._note_direction()
         return str(pc.localDescription.sdp)
+
+    def _note_direction(self) -> None:
+        """Is our sound wanted? Nobody would take it, and whoever sends it would wait for ever."""
+        assert self._pc is not None
+        tracks = self._pc.getTransceivers()
+        found = [track.currentDirection for track in tracks if track.kind == "audio"]
+        self._queues.sound.want(found[:1] in (["sendrecv"], ["sendonly"]))
 
     async def add_candidate(self, candidate: str, mid: str | None, index: int | None) -> None:
         """Take a candidate of the other side's; an empty one is the last.
 
         Raises:
-            ProtocolError: it is none.
+            ProtocolError: it is none, or the connection is closed.
         """
-        assert self._pc is not None
+        if self._pc is None:
+            raise ProtocolError("no candidate: there is no connection")
         try:
             found = None
             if candidate:
@@ -480,6 +498,7 @@ class Peer:
             self._microphone.counts = counts
         if counts and self.end is not None:
             self._tell(self.end)
+        self.flush()
 
     def _finish(self, end: LinkEnd) -> None:
         if self.end is None:

@@ -144,8 +144,6 @@ class PictureTrack(MediaStreamTrack):
         frame, self._next = self._next, None
         now = asyncio.get_running_loop().time()
         self._began = now if self._began is None else self._began
-        if frame.format != "yuv420p":
-            frame = frame.converted("yuv420p")
         picture: av.VideoFrame = _pyav.to_av(frame.data, frame.width, frame.height, frame.format)
         # No two may be at the same time.
         self._last = max(round((now - self._began) * 90_000), self._last + 1)

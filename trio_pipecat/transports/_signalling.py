@@ -76,6 +76,7 @@ class Signalling:
         self._request_data = params.request_data
         self._ssl_context = options.ssl_context
         self._secrets = secrets_in(params.request_data)
+        self._passwords: list[str] = []
 
     async def offer(self, sdp: str, *, pc_id: str | None = None, restart: bool = False) -> Answer:
         """Send an offer, and return the answer.
@@ -96,7 +97,7 @@ class Signalling:
             offer["request_data"] = self._request_data
         if restart:
             offer["restart_pc"] = True
-        self._secrets += _PASSWORD.findall(sdp)
+        self._passwords = _PASSWORD.findall(sdp)
         request, got = await self._send("offer", "POST", offer)
         if not got.content.strip():
             said = "the answer is empty; is this an address for offers?"
@@ -127,7 +128,7 @@ class Signalling:
             content=json.dumps(content).encode(),
             ssl_context=self._ssl_context,
             method=method,
-            secrets=self._secrets,
+            secrets=[*self._secrets, *self._passwords],
         )
         try:
             got = await request.send()

@@ -69,6 +69,8 @@ class SoundOut:
         self._missed = 0
         #: How much silence may be left out.
         self._surplus = 0
+        #: False: the other side takes no sound. What is put is gone.
+        self.is_wanted = True
         #: How much silence was left out, in seconds.
         self.skipped_seconds = 0.0
 
@@ -98,7 +100,7 @@ class SoundOut:
             raise trio.BrokenResourceError("the link has ended")
         chunk = self._fit(chunk)
         piece = Frame(chunk.pcm, chunk.sample_rate, chunk.num_channels)
-        if piece.ticks:
+        if piece.ticks and self.is_wanted:
             self._put += piece.ticks
             self._pieces.append(piece)
 
@@ -123,12 +125,19 @@ class SoundOut:
 
     # -- the other thread's --
 
+    def want(self, is_wanted: bool) -> None:
+        """Say whether the other side takes sound."""
+        self.is_wanted = is_wanted
+        if not is_wanted:
+            self.clear()
+
     def clear(self) -> None:
         """Forget what waits."""
         while self._pieces:
             self._taken += self._pieces.popleft().ticks
         self._taken += Frame(self._rest, *self._format).ticks
         self._rest = b""
+        self._wake_senders()
 
     def fell_behind(self, seconds: float) -> None:
         """The taker stood still for so long: what has piled up would be late for ever."""
@@ -151,11 +160,14 @@ class SoundOut:
             self._missed += 1
         else:
             self._begun, self._missed = False, 0
+        self._wake_senders()
+        return frame
+
+    def _wake_senders(self) -> None:
         if self._waiting and self._waits < _ROOM:
             self._waiting = False
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._lot.unpark_all)
-        return frame
 
     def _may_begin(self) -> bool:
         if not self._pieces and not self._rest:

@@ -4,7 +4,7 @@ The peer works in the loop's thread (`_loop_thread`), this in trio's. Between th
 `Inbox`, `TextsOut` and `SoundOut`. They belong to the link, and outlive a peer that is replaced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -80,20 +80,20 @@ class WebRtcTransport(Transport):
             texts=self._texts,
             sound=self._sound,
             wants_video=lambda: self.wants_video,
-            on_signal=lambda signal: self._tell(lambda: self._note_signal(signal)),
+            on_signal=self._note_signal,
             on_end=lambda: self._tell(self._note_end),
         )
         peer = Peer(settings, queues)
         self._peers.append(peer)
         return peer
 
-    def _tell(self, function: Any) -> None:
-        """Call something in trio's thread. For the loop's."""
+    def _tell(self, function: Callable[[], object]) -> None:
+        """Call something in trio's thread, once however often this is asked. For the loop's."""
         with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(function)
+            self._token.run_sync_soon(function, idempotent=True)
 
     def _note_signal(self, signal: dict[str, Any]) -> None:
-        """The other side has signalled something."""
+        """The other side has signalled something. Called in the loop's thread."""
 
     def _note_end(self) -> None:
         self._texts.finish()
@@ -145,8 +145,15 @@ class WebRtcTransport(Transport):
         await self._sound.put(chunk)
 
     async def send_video(self, frame: VideoFrame) -> None:
-        """Send a picture. One that was not encoded yet is replaced by it."""
-        await trio.lowlevel.checkpoint()
+        """Send a picture. One that was not encoded yet is replaced by it.
+
+        Raises:
+            ValueError: it is one that can't be encoded: of one row or column.
+        """
+        if frame.format == "yuv420p":
+            await trio.lowlevel.checkpoint()
+        else:
+            frame = await trio.to_thread.run_sync(frame.converted, "yuv420p")
         if self.end is not None:
             raise trio.BrokenResourceError("the link has ended")
         if self._peer is not None:
@@ -195,11 +202,11 @@ class WebRtcTransport(Transport):
         self._goodbye_over = trio.Event()
         self._inbox.holds_end = True
         self._finish(end)
-        peer = self._peer
         try:
             with self._goodbye:
-                if peer is not None:
-                    await self._loop.run(peer.say_goodbye, owner=peer.owner)
+                await self._settle()
+                if self._peer is not None:
+                    await self._loop.run(self._peer.say_goodbye, owner=self._peer.owner)
         except trio.BrokenResourceError:
             pass  # it is put away already
         finally:
@@ -208,10 +215,13 @@ class WebRtcTransport(Transport):
             self._inbox.awake()
             self._goodbye_over.set()
 
+    async def _settle(self) -> None:
+        """See to it that one peer carries the link, before it says goodbye."""
+
     async def abort(self, detail: str) -> None:
         """Be gone at once, without a goodbye: the other side has to find out."""
         self._finish(LinkEnd(code=1006, first="network", detail=detail))
-        for peer in self._peers:
+        for peer in tuple(self._peers):
             with trio.move_on_after(_DISPOSE_SECONDS, shield=True):
                 await self._loop.run(peer.vanish, owner=peer.owner)
         await self.dispose()
