@@ -16,6 +16,7 @@ from typing import Any, Final, final
 
 import av
 from av.audio.codeccontext import AudioCodecContext
+from av.error import FFmpegError
 
 from ._sound_out import FRAME_SECONDS
 
@@ -75,7 +76,7 @@ class SoundIn:
     def _give(self, payload: bytes) -> None:
         try:
             pcm = self._decoder.decode(payload)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             logger.debug("a packet of sound that can't be decoded: %s", error)
             pcm = self._silence
         if pcm:
