@@ -89,6 +89,7 @@ class SmallWebRtcTransport(WebRtcTransport):
         servers = dict.fromkeys((self._ice_servers, _relays(self._ice_servers), ()))
         for known in servers:
             peer = None
+            self._options.on_stage("gather", _explain_gathering(known))
             try:
                 peer = self._make_peer(await self._resolved(known))
                 if self._options.trickle_ice:
@@ -113,7 +114,6 @@ class SmallWebRtcTransport(WebRtcTransport):
         self, peer: Peer, servers: Sequence[IceServer], *, restart: bool
     ) -> bool:
         """Connect a peer. False: its servers take too long."""
-        self._options.on_stage("gather", _explain_gathering(servers))
         sdp = None
         with trio.move_on_after(self._patience(servers)):
             sdp = await self._loop.run(_make_offer, peer, True, owner=peer.owner)
