@@ -3,19 +3,23 @@
 A simulated bot in a process of its own sends everything back. What goes out is a tone that never
 pauses, louder for a fifth of a second every five: so a gap is a quiet piece of what comes back, and
 the way there and back is the time from a louder part that was sent to the one that was heard. Each
-line is a stretch of the run; at the end nothing should have grown.
+line is a stretch of the run; at the end nothing should have grown. How late a source is, is not
+measured here: the tone is at hand, and its louder parts are noted when they are handed over.
 """
 
 import math
 import statistics
 import time
 from array import array
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 import trio
 
 import trio_pipecat as tp
+from trio_pipecat._tap import Tap
+from trio_pipecat.transports import Incoming
 
 from .webrtc import running_bot
 
@@ -69,15 +73,10 @@ class Soak:
             await session.wait_ready()
             nursery.start_soon(self._listen, session)
             nursery.start_soon(self._report, session)
-            await session.stream_audio(Tone(self), sample_rate=RATE, idle_audio="none")
+            session._driver.taps.append(LoudParts(self._note_loud))
+            await session.stream_audio(self._frames(), idle_audio="none")
             nursery.cancel_scope.cancel()
         print(f"late by: {session.pacing}; {session.end}")
-
-    def frame(self, number: int) -> tp.AudioChunk | None:
-        """Return the next frame; None: that was all."""
-        if number * 0.02 >= self._seconds:
-            return None
-        return tp.AudioChunk(LOUD_FRAME if _is_loud(number) else QUIET_FRAME, RATE)
 
     async def _listen(self, session: tp.Session) -> None:
         was_loud, heard_any, last = False, False, 0.0
@@ -96,8 +95,12 @@ class Soak:
                 stretch.delays.append(now - self._sent_loud[-1])
             was_loud = peak > LOUD_PEAK
 
-    def note_loud(self) -> None:
-        """A louder part is sent now."""
+    def _frames(self) -> Iterator[tp.AudioChunk]:
+        period = [tp.AudioChunk(signal(n), RATE) for n in range(round(PERIOD_SECONDS / 0.02))]
+        for number in range(round(self._seconds / 0.02)):
+            yield period[number % len(period)]
+
+    def _note_loud(self) -> None:
         self._sent_loud.append(time.perf_counter())
 
     async def _report(self, session: tp.Session) -> None:
@@ -117,36 +120,20 @@ class Soak:
             )
 
 
-def _is_loud(number: int) -> bool:
-    return number % round(PERIOD_SECONDS / 0.02) < round(LOUD_SECONDS / 0.02)
+class LoudParts(Tap):
+    """Notes when a louder part begins to be sent."""
 
+    def __init__(self, note: Callable[[], object]) -> None:
+        self._note = note
+        self._was_loud = False
 
-QUIET_FRAME, LOUD_FRAME = signal(-1), signal(0)
-
-
-class Tone:
-    """The source: read about as it is sent, so that it knows when a louder part goes out."""
-
-    def __init__(self, soak: Soak) -> None:
-        self._soak = soak
-        self._number = 0
-        self._began = 0.0
-
-    def __aiter__(self) -> "Tone":
-        return self
-
-    async def __anext__(self) -> tp.AudioChunk:
-        chunk = self._soak.frame(self._number)
-        if chunk is None:
-            raise StopAsyncIteration
-        # In time and not ahead of it, so that what is measured is the way and not a buffer.
-        now = trio.current_time()
-        self._began = self._began or now
-        await trio.sleep_until(self._began + self._number * 0.02)
-        if _is_loud(self._number) and not _is_loud(self._number - 1):
-            self._soak.note_loud()
-        self._number += 1
-        return chunk
+    def sent(self, item: Incoming, at: float) -> None:
+        """A frame has been handed over."""
+        if isinstance(item, tp.AudioChunk):
+            is_loud = item.peak > LOUD_PEAK
+            if is_loud and not self._was_loud:
+                self._note()
+            self._was_loud = is_loud
 
 
 def main(*, seconds: float) -> None:
