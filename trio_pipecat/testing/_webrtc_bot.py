@@ -37,7 +37,7 @@ class WebRtcBotTransport(WebRtcTransport):
         try:
             answer = await self._loop.run(peer.make_answer, sdp, owner=peer.owner)
         except BaseException:
-            await self._put_away(peer)
+            await self._put_away(peer)  # noqa: ASYNC102  # it has a shield and a deadline
             raise
         if old is not None:
             await self._loop.run(old.count, False)

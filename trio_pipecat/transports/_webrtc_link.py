@@ -210,7 +210,7 @@ class WebRtcTransport(Transport):
         except trio.BrokenResourceError:
             pass  # it is put away already
         finally:
-            await self.dispose()
+            await self.dispose()  # noqa: ASYNC102  # it has a shield and a deadline
             self._inbox.holds_end = False
             self._inbox.awake()
             self._goodbye_over.set()
