@@ -351,7 +351,7 @@ def test_an_address_that_is_no_string_is_an_error(key, value):
         (
             WS_URL,
             {"transport": "webrtc"},
-            "transport 'webrtc' does not fit a websocket address",
+            "transport 'webrtc' does not fit a websocket address; bots take offers at http://…/api/offer",
         ),
         (
             OFFER_URL,

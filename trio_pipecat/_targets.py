@@ -185,7 +185,8 @@ def _direct(options: SessionOptions, transport: str | None) -> ConnectParams:
     else:
         found = "custom"
     if transport is not None and transport != found:
-        raise InvalidParamsError(f"transport {transport!r} does not fit a {found} address")
+        hint = "; bots take offers at http://…/api/offer" if transport == "webrtc" else ""
+        raise InvalidParamsError(f"transport {transport!r} does not fit a {found} address{hint}")
     return ConnectParams(
         transport=transport or found,
         ws_url=options.ws_url,

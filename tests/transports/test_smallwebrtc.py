@@ -261,6 +261,29 @@ async def test_pictures_go_there_and_back(source: Any) -> None:
     assert 0 < bot.bot.conversations[-1].pictures
 
 
+async def test_a_bot_that_speaks_sees_and_is_restarted() -> None:
+    """All at once: what it says, the echo of what it hears and sees, another connection."""
+    picture = VideoFrame(data=bytes(64 * 48 * 3 // 2), width=64, height=48)
+    async with served(greeting="one two three", echo_video=True) as bot, ready(bot) as session:
+        seen: list[VideoFrame] = []
+
+        async def see() -> None:
+            async for frame in session.video:
+                seen.append(frame)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(see)
+            for _ in range(2):
+                for _ in range(15):
+                    await session.send_video(picture)
+                    await trio.sleep(0.05)
+                await until(lambda: len(seen) > 5)
+                seen.clear()
+                await session.restart_connection()
+                assert {"pong": 1} == await session.request("ping", 1)
+            nursery.cancel_scope.cancel()
+
+
 # -- restarting and renegotiating ----------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from .._messages import (
 )
 from .._protocol import parse_version
 from .._version import __version__
+from .._wire import replace
 
 CAPABILITIES: Final = Capabilities(
     audio_in=True, audio_out=True, video_in=False, screen_in=False, video_out=False, metrics=False
@@ -91,8 +92,9 @@ class BotProtocol:
             return ()
         return (encode_event(ErrorResponse(id=id_, error=problem)),)
 
-    def ready(self) -> str:
+    def ready(self, *, video: bool = False) -> str:
         """The answer to ``client-ready``. A 1.x client is told its own version."""
+        sees = {"video_in": video, "screen_in": video, "video_out": video}
         theirs = self.client_ready
         echoed = theirs is not None and self.client_version[0] == 1 and self.sends(2, 0)
         return self.send(
@@ -100,7 +102,7 @@ class BotProtocol:
                 id=self._hello_id,
                 version=theirs.version if theirs is not None and echoed else self.version,
                 about={"library": "trio-pipecat simulated bot", "library_version": __version__},
-                capabilities=CAPABILITIES if self.sends(2, 2) else None,
+                capabilities=replace(CAPABILITIES, **sees) if self.sends(2, 2) else None,
             )
         )
 

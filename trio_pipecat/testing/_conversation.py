@@ -75,6 +75,8 @@ logger: Final = logging.getLogger("trio_pipecat.testing")
 #: How long the parts of a simulated user's turn are apart.
 _HEARING_SECONDS: Final = 0.03
 
+#: Sound of no higher peak is silence that went through Opus.
+_INAUDIBLE: Final = 0.001
 #: How many things that were heard may wait in one ear.
 _EAR: Final = 16_384
 _LINK_IS_OVER: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -379,15 +381,19 @@ class Conversation:
 
     async def _hear_sound(self, chunk: AudioChunk) -> None:
         self.heard_seconds += chunk.duration
-        if self.echo_audio and not self._is_deaf:
+        if self.echo_audio and self._has_echo(chunk):
             await self.link.send_audio(chunk)
         self._tell_ears(chunk)
 
-    @property
-    def _is_deaf(self) -> bool:
-        """Is its pipeline not up? What a socket brings then waits, what WebRTC brings is lost."""
-        keeps = isinstance(self.link, MemoryTransport | WebSocketTransport)
-        return not keeps and self.introduced.is_set() and not self.ready.is_set()
+    def _has_echo(self, chunk: AudioChunk) -> bool:
+        """Over WebRTC there is sound all the time, also when there is none to speak of.
+
+        And what comes before the pipeline is up, a socket keeps; there it is lost.
+        """
+        if isinstance(self.link, MemoryTransport | WebSocketTransport):
+            return True
+        is_up = self.ready.is_set() or not self.introduced.is_set()
+        return is_up and chunk.peak > _INAUDIBLE
 
     async def _hear_message_of_sound(self, command: RawAudio | RawAudioBatch) -> None:
         parts = (command.audio,) if isinstance(command, RawAudio) else command.audio
@@ -415,7 +421,7 @@ class Conversation:
             await trio.sleep(self.bot.ready_delay)
         while self._holds:
             await self._changed.park()
-        await self.link.send_message(self.protocol.ready())
+        await self.link.send_message(self.protocol.ready(video=self.echo_video))
         self.ready.set()
         if self.bot.greeting:
             self.say(self.bot.greeting)

@@ -41,7 +41,9 @@ class WebRtcBotTransport(WebRtcTransport):
             raise
         if old is not None:
             await self._loop.run(old.count, False)
-        self._peer, self._is_heard = peer, False
+        self._peer = peer
+        if self._is_heard:
+            self._loop.call_soon(peer.begin_sound)
         self.pc_id = f"SimulatedConnection#{next(_numbers)}-{uuid4().hex}"
         self.max_message_size = largest_message(sdp)
         await self._loop.run(peer.count, True)
@@ -84,13 +86,13 @@ class WebRtcBotTransport(WebRtcTransport):
 
     async def send_message(self, text: str) -> None:
         """Send a message. From the first thing that is sent on, silence is sent, too."""
-        await super().send_message(text)
         self._begin_sound()
+        await super().send_message(text)
 
     async def send_audio(self, chunk: AudioChunk) -> None:
         """Send audio; likewise."""
-        await super().send_audio(chunk)
         self._begin_sound()
+        await super().send_audio(chunk)
 
     def _begin_sound(self) -> None:
         if not self._is_heard and self._peer is not None:

@@ -1,7 +1,8 @@
 """What another thread has received, on its way to trio.
 
 Messages never drop, sound and pictures do: each kind has a queue of its own, and messages go first
-(on a wire where they have no order among each other). Putting never waits. trio is woken only if
+(on a wire where they have no order among each other), sound last, of which there is always more.
+Putting never waits. trio is woken only if
 somebody waits, and once, however much comes: its run loop may be busy, and would then find a
 thousand calls.
 """
@@ -119,12 +120,12 @@ class Inbox:
             item = self._messages.popleft()
             self._taken += _size(item)
             return item
-        if self._sounds:
-            came, pcm, rate = self._sounds.popleft()
-            return AudioChunk(pcm, rate, 1, _on_trios_clock(came))
         if self._pictures:
             came, frame = self._pictures.popleft()
             return attrs.evolve(frame, at=_on_trios_clock(came))
+        if self._sounds:
+            came, pcm, rate = self._sounds.popleft()
+            return AudioChunk(pcm, rate, 1, _on_trios_clock(came))
         return None
 
 

@@ -4,6 +4,7 @@ It is imported when a picture is converted, or a file or a camera is read; never
 says is put into our words here. All of it may block, and is for worker threads.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -114,7 +115,8 @@ def read_file(path: "str | os.PathLike[str]") -> Iterator[Picture]:
             _stream_of(container).thread_type = "AUTO"
             yield from _pictures(container)
     except (av.FFmpegError, LookupError) as error:
-        if isinstance(error, OSError):
+        # FFmpeg's own errors are OSErrors, too, with numbers that no system has.
+        if isinstance(error, OSError) and error.errno in errno.errorcode:
             raise OSError(error.errno, error.strerror, name) from error
         raise ValueError(f"{name}: no video that can be read ({error})") from error
 
