@@ -18,7 +18,7 @@ the end, and each goes through the driver:
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Final, NoReturn
@@ -205,8 +205,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
                 if link.end is None:
                     await self._say_goodbye(link)
                 return ending
-        late = f"the link was not open after {self.options.connect_timeout:g} s"
-        raise TransportStartError(self._stage, f"{late}: {self._hint}" if self._hint else late)
+        raise self._late("the link was not open")
 
     def _failure(self, error: Exception) -> Ending:
         """Say what it means that `_converse` raised: the start failed, or we have a bug."""
@@ -248,6 +247,11 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
 
     def _note_stage(self, stage: str, hint: str = "") -> None:
         self._stage, self._hint = stage, hint
+
+    def _late(self, what: str) -> TransportStartError:
+        """Say that `what` was so at the end of `connect_timeout`, and how far it came."""
+        late = f"{what} after {self.options.connect_timeout:g} s"
+        return TransportStartError(self._stage, f"{late}: {self._hint}" if self._hint else late)
 
     async def _say_goodbye(self, link: Transport) -> None:
         if self.state is not State.DISCONNECTING:
@@ -580,16 +584,20 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
             self._audio_sender = sender
         return self._audio_sender
 
-    async def send_frame(self, chunk: AudioChunk) -> bool:
-        """Send a frame of the user's voice. False: the session takes no more."""
+    async def _send_if_ready(self, send: Callable[[Transport], Awaitable[None]]) -> bool:
+        """Send something. False: the session takes no more."""
         link = self._link
         if link is None or self.state is not State.READY:
             return False
         try:
-            await self.send_audio(link, chunk)
+            await send(link)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
         return True
+
+    async def send_frame(self, chunk: AudioChunk) -> bool:
+        """Send a frame of the user's voice. False: the session takes no more."""
+        return await self._send_if_ready(lambda link: self.send_audio(link, chunk))
 
     async def send_audio(self, link: Transport, chunk: AudioChunk) -> None:
         """Send sound of the user; while the user is muted, as much silence."""
@@ -600,29 +608,18 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
 
     async def send_picture(self, frame: VideoFrame) -> bool:
         """Send a picture of the user's. False: the session takes no more."""
-        link = self._link
-        if link is None or self.state is not State.READY:
-            return False
-        try:
-            # What is off, bots do not look at.
-            if not self._announced.get(frame.source, False):
-                await self._announce(link, frame.source, enabled=True)
-            await link.send_video(frame)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False
+        return await self._send_if_ready(lambda link: self._send_video(link, frame))
+
+    async def _send_video(self, link: Transport, frame: VideoFrame) -> None:
+        # What is off, bots do not look at.
+        if not self._announced.get(frame.source, False):
+            await self._announce(link, frame.source, enabled=True)
+        await link.send_video(frame)
         self.note_sent(frame)
-        return True
 
     async def announce(self, track: TrackName, *, enabled: bool) -> bool:
         """Say that a track is on or off. False: the session takes no more."""
-        link = self._link
-        if link is None or self.state is not State.READY:
-            return False
-        try:
-            await self._announce(link, track, enabled=enabled)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False
-        return True
+        return await self._send_if_ready(lambda link: self._announce(link, track, enabled=enabled))
 
     async def _announce(self, link: Transport, track: TrackName, *, enabled: bool) -> None:
         await link.announce_track(track, enabled=enabled)
@@ -660,8 +657,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         if self.end is not None:
             raise trio.BrokenResourceError
         if self._restarting.cancelled_caught:
-            late = f"there was no other after {options.connect_timeout:g} s"
-            raise TransportStartError(self._stage, f"{late}: {self._hint}" if self._hint else late)
+            raise self._late("there was no other")
         self._ready_again = waiter = self.add_waiter()
         try:
             if link.speaks_rtvi:

@@ -60,27 +60,26 @@ class ServedBot(Generic[B]):
     @property
     def start_url(self) -> str:
         """The start endpoint."""
-        return f"{'https' if self.tls else 'http'}://{self._netloc}/start"
+        return self._url("http", "/start")
 
     @property
     def ws_url(self) -> str:
         """The WebSocket."""
-        return f"{'wss' if self.tls else 'ws'}://{self._netloc}{_WS_PATH}"
+        return self._url("ws", _WS_PATH)
 
     @property
     def json_url(self) -> str:
         """The WebSocket that speaks JSON only. With ``?capture_bot_audio=1`` it has sound, too."""
-        return f"{'wss' if self.tls else 'ws'}://{self._netloc}{_JSON_PATH}"
+        return self._url("ws", _JSON_PATH)
 
     @property
     def webrtc_url(self) -> str:
         """Where WebRTC offers are taken, if they are."""
-        return f"{'https' if self.tls else 'http'}://{self._netloc}{_OFFER_PATH}"
+        return self._url("http", _OFFER_PATH)
 
-    @property
-    def _netloc(self) -> str:
+    def _url(self, scheme: str, path: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{scheme}{'s' if self.tls else ''}://{host}:{self.port}{path}"
 
 
 @overload

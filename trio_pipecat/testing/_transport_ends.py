@@ -18,6 +18,7 @@ from .._codec import encode_command, encode_event
 from .._messages import ClientMessage, ServerMessage
 from .._state import Side
 from ..audio import AudioChunk
+from ..audio._pcm import pcm_of, samples_of
 from ..transports import Incoming, LinkEnd, Transport
 
 #: What a transport may do without.
@@ -199,12 +200,12 @@ def sine(hertz: float, seconds: float, rate: int) -> bytes:
     """Return a tone of half the full amplitude."""
     turn = 2 * math.pi * hertz / rate
     samples = (round(16_383 * math.sin(turn * number)) for number in range(round(seconds * rate)))
-    return array("h", samples).tobytes()
+    return pcm_of(array("h", samples))
 
 
 def frequency(pcm: bytes, rate: int) -> float:
     """Return how often a second mono sound goes up through zero."""
-    samples = array("h", pcm)
+    samples = samples_of(pcm)
     ups = sum(one < 0 <= other for one, other in itertools.pairwise(samples))
     return ups * rate / max(len(samples), 1)
 

@@ -3,10 +3,11 @@
 import functools
 import math
 import re
-import sys
 from array import array
 
 import attrs
+
+from ..audio._pcm import FULL_SCALE, pcm_of, samples_of
 
 #: Pipecat sends its audio in frames of this many seconds.
 FRAME_SECONDS = 0.04
@@ -68,10 +69,7 @@ def tokens(text: str) -> list[str]:
 
 def loudness(pcm: bytes) -> float:
     """Return the peak of some PCM s16le; 1 is full scale. An odd byte at the end is ignored."""
-    samples = array("h", pcm[: len(pcm) // 2 * 2])
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return max(map(abs, samples), default=0) / 32768
+    return max(map(abs, samples_of(pcm)), default=0) / FULL_SCALE
 
 
 @functools.cache
@@ -80,6 +78,4 @@ def _tone(sample_rate: int, hertz: float, amplitude: float, seconds: float) -> b
     step = 2 * math.pi * hertz / sample_rate
     samples = array("h", (round(32767 * amplitude * math.sin(n * step)) for n in range(sounding)))
     samples.extend([0] * (round(sample_rate * seconds) - sounding))
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return samples.tobytes()
+    return pcm_of(samples)
