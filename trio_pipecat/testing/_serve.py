@@ -289,14 +289,16 @@ class BotServer:
     async def converse(self, stream: trio.abc.Stream, wire: Wire) -> None:
         """Have the bot's conversation with the client that is at the other end of `stream`."""
         async with accept_websocket(stream, LinkOptions(), wire) as link:
-            failure: Exception | None = None
+            raised = False
             try:
                 await self.bot.converse(link)
-            except Exception as error:
-                failure = error
-            if failure is not None:
+            except Exception:
+                # One conversation must not end the others. It is logged before the link is cut:
+                # the client that sees that may stop the server, and us with it.
+                logger.exception("the bot's code raised")
+                raised = True
+            if raised:
                 await link.abort("the bot's code raised")
-                raise failure
 
     def _lets_in(self, request: Request, token_in_path: str) -> bool:
         if self._origins and request.headers.get("origin", "").lower() not in self._origins:
