@@ -65,7 +65,8 @@ def tests(session: nox.Session) -> None:
     install_packages(session, *(tool for tool in TEST_TOOLS if not shutil.which(tool)))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *OURS_ALONE, *session.posargs)
+    # Of two processes one waits while the other does: more would disturb each other.
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", *OURS_ALONE, *session.posargs)
     session.run("coverage", "combine", silent=True)
     session.run("coverage", "report")
 

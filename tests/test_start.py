@@ -237,7 +237,7 @@ async def test_a_base_url_replaces_what_the_answer_names():
         (b'{"wsUrl": "ws://x', 'the answer is not JSON: \'{"wsUrl": "ws://x\''),
         (b"[" * 100_000, f"the answer is not JSON: '{60 * '['}'"),
         (b"9" * 10_000, f"the answer is not JSON: '{60 * '9'}'"),
-        (gzip.compress(b"{}"), "the answer is not JSON: '"),
+        (gzip.compress(b"{}", mtime=0), "the answer is not JSON: '"),
         (b'{"wsUrl": "ws://["}', "the answer has an address that can't be used: not a URL"),
         (b'{"wsUrl": "ws://x:99999"}', "the answer has an address that can't be used: not a URL"),
         (b'{"wsUrl": 7}', "the answer's ws_url is no string"),

@@ -63,7 +63,9 @@ class Terminal:
         self._do("paste-buffer", "-p")
 
     def resize(self, width: int, height: int) -> None:
-        """Make the window another size."""
+        """Make the window another size, twice: tmux may forget to tell a busy program of one."""
+        self._do("resize-window", "-x", str(width - 1), "-y", str(height))
+        time.sleep(0.5)  # tmux tells of two that are close together as of one
         self._do("resize-window", "-x", str(width), "-y", str(height))
 
     def screen(self) -> str:
