@@ -38,12 +38,13 @@ video._pyav
 video._frame
 video._source video._camera
 video
-_streams _service _lifecycle transports._abc transports._loop_thread
-transports._sound_out transports._texts_out
+_streams _service _lifecycle transports._abc transports._loop_thread transports._ws_client
+transports._sound_out transports._texts_out transports._tls_pipe
 _block transports._envelope transports._outbox transports._upgrade transports._inbox
-transports._rtc_tracks transports._rtc_sound_in
-transports._wires transports._memory transports._signalling transports._rtc_peer
-transports._websocket transports._registry transports._webrtc_link
+transports._carrier
+transports._rtc_tracks transports._rtc_sound_in transports._engine
+transports._wires transports._memory transports._signalling transports._rtc_peer transports._dial
+transports._websocket transports._websocket_server transports._registry transports._webrtc_link
 transports._smallwebrtc
 transports
 _options _tap _pacer _bot_audio
@@ -86,6 +87,7 @@ RANKS = {module: rank for rank, line in enumerate(LAYERS.split("\n")) for module
 #: The core without I/O, and what else has no need of it.
 TRIO_FREE = ["_version", "_state", "_errors", "_causes", "_wire", "_urls", "_params"]
 TRIO_FREE += ["_messages", "_events", "_codec", "_protocol", "transports._envelope"]
+TRIO_FREE += ["transports._ws_client", "transports._tls_pipe"]
 TRIO_FREE += ["transports._wires", "audio._align", "audio._polyphase", "audio._resample"]
 TRIO_FREE += ["audio._encodings", "audio._wav_header", "audio._wav", "_ice", "_http_answer"]
 
@@ -154,7 +156,8 @@ def test_the_core_does_not_know_trio(name: str) -> None:
     [
         ("httpx", {"_http"}),
         ("httpcore", {"_http"}),
-        ("trio_websocket", {"transports._websocket"}),
+        ("trio_websocket", {"transports._websocket_server"}),
+        ("wsproto", {"transports._ws_client"}),
         ("google", {"transports._envelope"}),
         ("h11", {"testing._http_server"}),
         ("certifi", {"_tls"}),

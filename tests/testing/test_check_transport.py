@@ -26,7 +26,8 @@ from trio_pipecat.transports import (
 from trio_pipecat.transports._loop_thread import open_loop_thread
 from trio_pipecat.transports._signalling import Answer, Signalling, largest_message
 from trio_pipecat.transports._smallwebrtc import open_smallwebrtc
-from trio_pipecat.transports._websocket import accept_websocket, open_websocket
+from trio_pipecat.transports._websocket import open_websocket
+from trio_pipecat.transports._websocket_server import accept_websocket
 from trio_pipecat.transports._wires import JsonWire, Wire
 
 Pair = tuple[Transport, Transport]

@@ -234,47 +234,15 @@ async def test_receiving_passes_through():
         assert (b"ab", b"cdef") == (await outbox.receive_some(2), await outbox.receive_some())
 
 
-async def test_head_is_kept():
-    """The first bytes are kept, up to a limit, however they came."""
-    async with open_outbox() as (outbox, _, peer):
-        for piece in (b"SSH-", b"2.0", b"x" * 5000, b"more"):
-            await peer.send_all(piece)
-            await outbox.receive_some()
-        assert b"SSH-2.0" + b"x" * 4089 == outbox.head
-
-
-@pytest.mark.parametrize(
-    ("pieces", "received"),
-    [
-        ([b"HTTP/1.1", b" 200"], [b"HTTP/1.1", b" 200"]),
-        ([b"HT", b"TP/1", b"xx"], [b"HT", b"TP/1", b"xx"]),
-        ([b"SSH-2.0"], [b""]),
-        ([b"HT", b"CPCP"], [b"HT", b""]),
-    ],
-)
-async def test_a_stranger_is_known_by_its_first_words(pieces, received):
-    """What does not begin as expected has said its last byte, as soon as that is clear."""
+async def test_refusing_more():
+    """A peer that goes on when nobody wants to hear it has said its last byte."""
     over = []
     async with open_outbox() as (outbox, _, peer):
         outbox.on_over = lambda: over.append(1)
-        outbox.expected_head = b"HTTP/1"
-        got = []
-        for piece in pieces:
-            await peer.send_all(piece)
-            got.append(await outbox.receive_some())
-        assert received == got
-        assert [1] * received.count(b"") == over
-
-
-async def test_allowance():
-    """A peer that sends more than it may has sent its last byte."""
-    over = []
-    async with open_outbox() as (outbox, _, peer):
-        outbox.on_over = lambda: over.append(1)
-        outbox.receive_allowance = 5
         await peer.send_all(b"12345")
         assert b"12345" == await outbox.receive_some()
         assert [] == over
+        outbox.refuse_more()
         await peer.send_all(b"6")
         assert b"" == await outbox.receive_some()
         assert [1] == over

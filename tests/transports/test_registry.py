@@ -77,7 +77,7 @@ def test_a_transport_is_imported_when_it_is_used() -> None:
     """Not before: the others may need what is not installed."""
     code = (
         "import sys, trio_pipecat.transports._registry as r; "
-        "loaded = lambda: 'trio_websocket' in sys.modules; "
+        "loaded = lambda: 'wsproto' in sys.modules; "
         "before = loaded(); r.find_connector('websocket'); print(before, loaded())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ import trio
 
 from .._errors import InvalidParamsError
 from ..transports import LinkOptions
-from ..transports._websocket import accept_websocket
+from ..transports._websocket_server import accept_websocket
 from ..transports._wires import Wire
 from ._behaviours import echo
 from ._bot import SimulatedBot

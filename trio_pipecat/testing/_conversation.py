@@ -54,7 +54,7 @@ from .._wire import Json
 from ..audio import AudioChunk
 from ..audio._chunk import check_format
 from ..transports import Incoming, Interruption, LinkEnd, MemoryTransport, Undecodable
-from ..transports._websocket import WebSocketTransport
+from ..transports._websocket_server import ServedWebSocket
 from ..video import VideoFrame
 from ._bot_protocol import BotProtocol
 from ._personality import Personality
@@ -83,7 +83,7 @@ _LINK_IS_OVER: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
 #: The bot's end of a link: one that can also misbehave.
-BotLink: TypeAlias = "MemoryTransport | WebSocketTransport | WebRtcBotTransport"
+BotLink: TypeAlias = "MemoryTransport | ServedWebSocket | WebRtcBotTransport"
 #: What an ear gets: a command of the client, or sound.
 Heard: TypeAlias = Command | AudioChunk
 Ts = TypeVarTuple("Ts")
@@ -190,7 +190,7 @@ class Conversation:
         self.failure = failure
         if not isinstance(failure, BotCrashedError):
             logger.error("the simulated bot failed", exc_info=failure)
-        if isinstance(self.link, MemoryTransport | WebSocketTransport):
+        if isinstance(self.link, MemoryTransport | ServedWebSocket):
             await self.link.abort("the bot's code raised")
         else:
             await self.link.aclose()
@@ -390,7 +390,7 @@ class Conversation:
 
         And what comes before the pipeline is up, a socket keeps; there it is lost.
         """
-        if isinstance(self.link, MemoryTransport | WebSocketTransport):
+        if isinstance(self.link, MemoryTransport | ServedWebSocket):
             return True
         is_up = self.ready.is_set() or not self.introduced.is_set()
         return is_up and chunk.peak > _INAUDIBLE

@@ -23,7 +23,7 @@ from .._errors import ProtocolError
 from .._service import Services, open_services
 from .._wire import Json
 from ..transports import LinkOptions, find_connector
-from ..transports._websocket import accept_websocket
+from ..transports._websocket_server import accept_websocket
 from ..transports._wires import JsonWire, ProtobufWire, Wire
 from ._bot import SimulatedBot
 from ._http_server import Request, Response, json_response, serve_connection, text_response

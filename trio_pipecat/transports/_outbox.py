@@ -9,7 +9,6 @@ It also never blocks its caller, who may hold a lock that the reading side needs
 wants to be slowed down by a peer that does not read awaits `wait_send_all_might_not_block` before.
 """
 
-import math
 from collections.abc import Callable
 from typing import Final
 
@@ -21,25 +20,18 @@ _HIGH_WATER: Final = 64 * 1024
 _LINGER: Final = 1.0
 #: How many things may wait to be written, whatever their size.
 _MAX_UNWRITTEN: Final = 16_384
-#: How many of the first bytes received are kept.
-_HEAD: Final = 4096
 
 
 class Outbox(trio.abc.Stream):
     """Wraps a stream; see the module. `run` has to be running."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        #: How many bytes may still be received; more is the end. For a peer not yet trusted.
-        self.receive_allowance: float = math.inf
-        #: The first bytes that were received, to be shown if they are not what was expected.
-        self.head = b""
-        #: What the first bytes have to be; anything else is the end.
-        self.expected_head = b""
         #: Called when nothing more can be received: the peer closed, or we did.
         self.on_over: Callable[[], object] = bool
         #: Called when something was handed over to be written.
         self.on_sent: Callable[[], object] = bool
         self._stream = stream
+        self._refuses_more = False
         self._unwritten: list[bytes] = []
         self._size = 0
         self._work = trio.Event()
@@ -103,15 +95,14 @@ class Outbox(trio.abc.Stream):
             raise
         if self.frozen:
             await trio.sleep_forever()
-        self.receive_allowance -= len(data)
-        if len(self.head) < _HEAD:
-            self.head += bytes(data[: _HEAD - len(self.head)])
-        common = min(len(self.head), len(self.expected_head))
-        expected = self.head[:common] == self.expected_head[:common]
-        if not data or not expected or self.receive_allowance < 0:
+        if not data or self._refuses_more:
             self.on_over()
             return b""
         return data
+
+    def refuse_more(self) -> None:
+        """Take what still comes for the end."""
+        self._refuses_more = True
 
     async def aclose(self) -> None:
         """Write out what is unwritten, if that does not take long, and close."""

@@ -6,7 +6,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
-from .._errors import InvalidParamsError
+from .._causes import page_title
+from .._errors import InvalidParamsError, TransportStartError
 from .._params import ConnectParams
 from .._urls import (
     add_query,
@@ -17,11 +18,15 @@ from .._urls import (
     header_secrets,
     is_tls,
     port_of,
+    scrub,
     url_secrets,
 )
 from .._version import USER_AGENT
 from ._abc import LinkOptions
+from ._ws_client import MAX_ANSWER, Refusal
 
+#: How much of what a server answered goes into the error.
+_EXCERPT: Final = 200
 #: What a request target may hold as it is; everything else is percent-encoded.
 _URL_CHARACTERS: Final = "/?%:@!$&'()*+,;=-._~"
 #: What the value of a header may hold.
@@ -66,6 +71,36 @@ def upgrade_request(params: ConnectParams, options: LinkOptions) -> UpgradeReque
         headers=[(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
         secrets=[*secrets, *url_secrets(url), params.token or ""],
     )
+
+
+def refused(request: UpgradeRequest, refusal: Refusal) -> TransportStartError:
+    """Return the error that says how the server refused, without the secrets it may have echoed."""
+    if refusal.status is not None:
+        words = _excerpt(refusal.said, request)
+        detail = _explain_refusal(refusal.status, words)
+        return TransportStartError("upgrade", detail, refusal.status)
+    if refusal.is_endless:
+        detail = f"the answer to the upgrade has over {MAX_ANSWER} bytes"
+    elif refusal.said:
+        detail = f"this is no WebSocket server: it answered {_excerpt(refusal.said, request)!r}"
+    else:
+        detail = "the server hung up without an answer"
+    return TransportStartError("upgrade", detail)
+
+
+def _excerpt(answer: bytes, request: UpgradeRequest) -> str:
+    words = scrub(page_title(answer.decode("utf-8", "replace")), request.secrets)
+    return words[:_EXCERPT].strip()
+
+
+def _explain_refusal(status: int, text: str) -> str:
+    if status == 101:
+        return "the server's consent to the upgrade is not valid"
+    if status == 403:
+        # Pipecat's runner closes before it accepts, so all three look alike.
+        known = "the token was bad or used up, the Origin is not allowed, or there is no such path"
+        return f"{known} ({text})" if text else known
+    return text or "the server refused the upgrade"
 
 
 def ask_admission(url: str, token: str | None, options: LinkOptions) -> tuple[str, dict[str, str]]:

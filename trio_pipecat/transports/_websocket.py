@@ -1,129 +1,154 @@
-"""Pipecat's WebSocket: RTVI messages and audio, in protobuf frames or another `Wire`.
-
-The one file that knows trio-websocket.
+"""Pipecat's WebSocket, from the client's side: RTVI messages and audio, in protobuf frames.
 
 Theory of operation
 -------------------
-`open_websocket` is a `Connector`. It opens TCP and TLS in the caller's task, so that what goes
-wrong comes out bare, then starts three services that outlive its body (see `_service`):
-trio-websocket's reader, the writer of the `Outbox`, and the keepalive. So a body that is cancelled
-can still say goodbye: the close handshake needs all three.
+`open_websocket` is a `Connector`. It opens TCP, TLS and the WebSocket in the caller's task, so that
+what goes wrong comes out bare. From then on no task waits for this link alone: the bytes that come
+are brought by a `Carrier`, taken apart by `Frames`, and kept until somebody receives them; what is
+sent goes out at once.
 
-What trio-websocket leaves to its users, and is done here: a peer that speaks no WebSocket at all
-(it would wait for ever), a refused upgrade (raised into its nursery), a torn frame (`Outbox`), a
-close that waits for ever, a keepalive, and what crosses our goodbye on the wire: a ping that comes
-when a close frame is out makes its reader fail (`WebSocketTransport.read_out`).
+A link that is left says goodbye whatever happened: also if its opening was cancelled when the
+server may have agreed already (`_dial`), because then a bot waits at the other end.
 """
 
-import math
-import re
+import os
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
-from socket import gaierror
-from ssl import SSLError
-from typing import cast
+from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
-import trio_websocket
-from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
-from .._causes import leaves, page_title, root_cause
-from .._errors import ProtocolError, TransportStartError
+from .._errors import InternalError
 from .._params import ConnectParams
-from .._service import is_cancellation, open_services
 from .._state import Side
-from .._tls import default_ssl_context
 from .._urls import scrub
 from ..audio import AudioChunk
 from ._abc import Incoming, LinkEnd, LinkOptions, Transport
-from ._outbox import Outbox
-from ._upgrade import UpgradeRequest, upgrade_request
+from ._carrier import Carrier, Receiver
+from ._dial import dial
+from ._engine import Alarm, Engine, shared_engine
+from ._upgrade import upgrade_request
 from ._wires import ProtobufWire, Wire
+from ._ws_client import TOO_LARGE, Closed, Frames
 
-#: Messages that wait between trio-websocket's reader and ours, which takes them at once.
-_QUEUE = 64
-#: What is read at a time. With trio-websocket's own 4 KiB a message of audio takes twice the CPU.
-_READ_SIZE = 64 * 1024
-#: How much an answer to the upgrade may be. What a bot says at once counts too until its acceptance
-#: was seen, and trio-websocket's reader may be three reads ahead of that.
-_MAX_HANDSHAKE = 4 * _READ_SIZE
+#: More than this unsent, and senders wait, in bytes: about a second of audio.
+_HIGH_WATER: Final = 64 * 1024
+#: More than this unsent can only be answers to a peer that asks and does not read.
+_MOST_UNSENT: Final = 4 * 1024 * 1024
+#: So many messages that nobody has received, and the socket is not read; then so few, and it is.
+_MANY_MESSAGES, _FEW_MESSAGES = 64, 16
 #: How often the link is tested with a ping, and how long the answer may take, in seconds: as long
 #: as Pipecat's server takes.
 _PING_INTERVAL = _PING_TIMEOUT = 20
-#: How long who is cancelled waits for the consent to an upgrade, to say goodbye properly.
-_LATE_CONSENT = 0.5
-#: How much of what a server answered goes into the error.
-_EXCERPT = 200
+#: How long leaving waits for what is still unsent, in seconds.
+_LINGER: Final = 1.0
 
 
-class WebSocketTransport(Transport):
-    """A Pipecat WebSocket, at either end. Made by `open_websocket` and `accept_websocket`."""
+class WebSocketTransport(Transport, Receiver):
+    """A client's link. Made by `open_websocket`."""
 
     def __init__(
         self,
-        connection: WebSocketConnection,
-        outbox: Outbox,
-        side: Side,
+        carrier: Carrier,
+        engine: Engine,
         wire: Wire,
         options: LinkOptions,
         secrets: Sequence[str] = (),
     ) -> None:
         self.max_message_size = options.max_message_size
-        self._connection = connection
-        self._outbox = outbox
-        self._side: Side = side
-        self._other_side: Side = "bot" if side == "client" else "client"
+        self._carrier = carrier
+        self._engine = engine
         self._wire = wire
         self._options = options
         self._secrets = secrets
+        self._frames = Frames(
+            options.max_receive_size,
+            on_message=self._keep,
+            on_answer=self._answer,
+            on_pong=self._note_pong,
+        )
+        self._inbox: deque[bytes | str] = deque()
+        self._is_paused = False
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
+        self._end: LinkEnd | None = None
         self._we_began_to_close = False
-        self._goodbye = (1000, "")
-        self._closing = trio.CancelScope()
-        self._closed = trio.Event()
-        #: Nobody would see the other side's goodbye.
-        self._reader_failed = False
-        self._detail = ""
+        #: Nothing more comes, and the goodbye, if we said one, is answered or never will be.
+        self._is_over = False
+        self._failure: Exception | None = None
+        #: What is in the ping that is out, and what happens next to keep the link alive.
+        self._ping: bytes | None = None
+        self._alarm: Alarm | None = None
+        self._set_alarm(self._options.ping_interval or _PING_INTERVAL)
 
     def __repr__(self) -> str:
-        state = "open" if self.end is None else str(self.end)
-        return f"<WebSocketTransport of the {self._side}: {state}>"
+        state = "open" if self._end is None else str(self._end)
+        return f"<WebSocketTransport of the client: {state}>"
 
     @property
     def end(self) -> LinkEnd | None:
         """How the link ended, None while it has not."""
-        closed = self._connection.closed
-        if closed is None:
-            return None
-        first: Side = self._side if self._we_began_to_close else self._other_side
-        if closed.code == 1006 and not self._we_began_to_close:
-            first = "network"
-        detail = self._detail
-        limit = self._options.max_receive_size
-        if closed.code == 1009 and closed.reason == f"Exceeded maximum message size: {limit} bytes":
-            first = self._side
-            detail = f"a message of over {limit} bytes came"
-        code, text = int(closed.code), scrub(closed.reason or "", self._secrets)
-        if self._we_began_to_close and (code, text) == (1000, ""):
-            code, text = self._goodbye  # trio-websocket does not know better until it is answered
-        return LinkEnd(code=code, text=text, first=first, detail=detail)
+        return self._end
+
+    # -- receiving --
 
     async def receive(self) -> Incoming:
         """Return what arrives next. Cancelling loses nothing."""
-        item: Incoming | None = None
-        while item is None:
-            item = self._wire.decode(await self._receive_data(), at=trio.current_time())
-        return item
+        if self._inbox or self._is_over:
+            await trio.lowlevel.checkpoint()
+        while True:
+            while self._inbox:
+                item = self._wire.decode(self._inbox.popleft(), at=trio.current_time())
+                if self._is_paused and len(self._inbox) <= _FEW_MESSAGES:
+                    self._is_paused = False
+                    self._carrier.resume()
+                if item is not None:
+                    return item
+            if self._is_over:
+                if self._failure is not None:
+                    failure, self._failure = self._failure, None
+                    raise _as_bug(failure)
+                raise trio.EndOfChannel
+            await self._arrived.park()
 
-    async def _receive_data(self) -> str | bytes:
-        with suppress(ConnectionClosed):
-            data: str | bytes = await self._connection.get_message()
-            return data
-        if self._we_began_to_close:
-            # trio-websocket says so at once. The link has ended when the close is over.
-            await self._closed.wait()
-        # Nothing that still comes counts, and trio-websocket might keep it all.
-        self._outbox.receive_allowance = 0
-        raise trio.EndOfChannel
+    def bytes_came(self, data: bytes | memoryview) -> None:
+        """Take what came."""
+        if self._is_over:
+            return
+        closed = self._frames.receive(data)
+        if closed is not None:
+            self._close_after(closed)
+        elif len(self._inbox) >= _MANY_MESSAGES and not self._we_began_to_close:
+            self._is_paused = True
+            self._carrier.pause()
+
+    def _keep(self, data: bytes | str) -> None:
+        # What crosses our goodbye is not listened to any more.
+        if not self._we_began_to_close:
+            self._inbox.append(data)
+            self._arrived.unpark()
+
+    def _answer(self, pong: bytes) -> None:
+        self._carrier.write(pong)
+        if self._carrier.unsent > _MOST_UNSENT:
+            self._break("the peer asks, and does not read the answers")
+
+    def end_came(self) -> None:
+        """Nothing more comes."""
+        self._be_over(LinkEnd(code=1006, first="network"))
+
+    def room_came(self) -> None:
+        """Some of what was written has gone out."""
+        self._room.unpark_all()
+
+    def fail(self, error: Exception) -> None:
+        """Something raised what it may not."""
+        self._failure = error
+        self._carrier.close()
+        self._be_over(LinkEnd(code=1006, first="client", detail="a bug"))
+
+    # -- sending --
 
     async def send_message(self, text: str) -> None:
         """Send a message. Waits while the peer does not read. Cancelled: nothing was sent."""
@@ -136,6 +161,15 @@ class WebSocketTransport(Transport):
             await trio.lowlevel.checkpoint()
         else:
             await self._send(data)
+
+    def send_audio_nowait(self, chunk: AudioChunk) -> bool:
+        """Send audio, if that needs no waiting. False: it does."""
+        if self._carrier.unsent > _HIGH_WATER:
+            return False
+        data = self._wire.audio(chunk)
+        if data is not None:
+            self._write(data)
+        return True
 
     async def send_interruption(self) -> None:
         """Send the interruption frame; otherwise as `send_message`.
@@ -150,7 +184,7 @@ class WebSocketTransport(Transport):
             await self._send(data)
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message that may be anything: for servers that misbehave on purpose."""
+        """Send a binary message that may be anything: for clients that misbehave on purpose."""
         await self._send(data)
 
     async def send_text(self, text: str) -> None:
@@ -158,84 +192,110 @@ class WebSocketTransport(Transport):
         await self._send(text)
 
     async def _send(self, data: bytes | str) -> None:
-        # Not while trio-websocket holds its lock: its reader wants that lock for its pongs.
-        await self._outbox.wait_send_all_might_not_block()
-        try:
-            await self._connection.send_message(data)
-        except ConnectionClosed:
-            # Not "from" it: it shows the reason that the server gave, which may be our token.
-            raise trio.BrokenResourceError("the link has ended") from None
+        await trio.lowlevel.checkpoint()
+        while self._carrier.unsent > _HIGH_WATER and self._end is None:
+            await self._room.park()
+        self._write(data)
+
+    def _write(self, data: bytes | str) -> None:
+        if self._end is not None or self._carrier.is_broken:
+            raise trio.BrokenResourceError("the link has ended")
+        self._carrier.write(self._frames.message(data))
+
+    # -- ending --
 
     async def aclose(self, code: int = 1000, text: str = "") -> None:
         """Send a close frame and wait for the other one. Cancelling closes without the wait."""
-        if self._outbox.frozen:
-            await self.abort("frozen")
-        elif self._connection.closed is None:
-            self._we_began_to_close = True
-            self._goodbye = (code, text)
-            # Not even who is cancelled leaves without a goodbye: the shield holds until it is out.
-            # That takes no time, as nothing is waited for.
-            self._closing.shield = True
-            self._outbox.on_sent = self._goodbye_sent
-            try:
-                with self._closing:
-                    await self._connection.aclose(code, text or None)
-                await trio.lowlevel.checkpoint_if_cancelled()
-            finally:
-                self._closed.set()
-        elif self._we_began_to_close:
-            # Another task is about it.
-            try:
-                await self._closed.wait()
-            except trio.Cancelled:
-                self._closing.cancel()
-                raise
-        await trio.lowlevel.checkpoint()
+        if self._end is None:
+            self._say_goodbye(code, text)
+        if self._is_over:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            while not self._is_over:
+                await self._arrived.park()
+        except trio.Cancelled:
+            self._carrier.finish()
+            self._be_over()
+            raise
 
-    def _goodbye_sent(self) -> None:
-        self._closing.shield = False
-        if self._reader_failed:
-            self._closing.cancel()
+    def _say_goodbye(self, code: int, text: str) -> None:
+        self._we_began_to_close = True
+        self._end = LinkEnd(code=code, text=text, first="client")
+        self._carrier.write(self._frames.close(code, text))
+        if self._is_paused:
+            self._carrier.resume()  # for the answer
+        self._room.unpark_all()
 
     async def abort(self, detail: str) -> None:
         """Be gone at once, without a goodbye."""
-        self._detail = detail
-        await trio.aclose_forcefully(self._outbox)
+        self._break(detail)
+        await trio.lowlevel.checkpoint()
 
-    def freeze(self) -> None:
-        """Read, write and answer nothing any more, but stay: what half-open looks like."""
-        self._outbox.frozen = True
+    async def leave(self, error: BaseException | None) -> None:
+        """Say goodbye, unless that is done, and wait until it has gone out. A `Farewell`."""
+        if self._end is None:
+            await self.aclose()
+        with trio.move_on_after(_LINGER):
+            # Our answer to the other side's goodbye may still be unsent.
+            while self._carrier.unsent and not self._carrier.is_broken:
+                await self._room.park()
+        self._be_over()
 
-    async def keep_alive(self) -> None:
-        """Ping at intervals, and give the link up when the answer does not come in time."""
+    def _close_after(self, closed: Closed) -> None:
+        """The other side has said goodbye, or has broken the rules."""
+        self._carrier.write(closed.answer)
+        # Nothing that still comes counts.
+        self._carrier.pause()
+        if not closed.error:
+            text = scrub(closed.text, self._secrets)
+            first: Side = "client" if self._we_began_to_close else "bot"
+            self._be_over(LinkEnd(code=closed.code, text=text, first=first), is_better=True)
+        elif closed.code == TOO_LARGE:
+            self._be_over(LinkEnd(code=TOO_LARGE, first="client", detail=closed.error))
+        else:
+            self._be_over(LinkEnd(code=closed.code, first="bot", detail=closed.error))
+
+    def _break(self, detail: str) -> None:
+        self._carrier.close()
+        self._be_over(LinkEnd(code=1006, first="network", detail=detail))
+
+    def _be_over(self, end: LinkEnd | None = None, *, is_better: bool = False) -> None:
+        """Nothing more comes; `end` says how it ended, if nothing did before or it `is_better`."""
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._end is None or is_better:
+            self._end = end
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._arrived.unpark_all()
+        self._room.unpark_all()
+
+    # -- keeping it alive --
+
+    def _set_alarm(self, seconds: float) -> None:
+        if seconds < float("inf"):
+            self._alarm = self._engine.call_at(trio.current_time() + seconds, self._check)
+
+    def _check(self) -> None:
+        """Ping, or give the link up if there was no answer to the last one."""
         timeout = self._options.ping_timeout or _PING_TIMEOUT
-        while True:
-            await trio.sleep(self._options.ping_interval or _PING_INTERVAL)
-            with trio.move_on_after(timeout) as deadline:
-                try:
-                    await self._connection.ping()
-                except ConnectionClosed:
-                    return
-            if deadline.cancelled_caught:
-                if self.end is None:
-                    await self.abort(f"no answer to a ping within {timeout:g} s")
-                return
+        if self._end is not None:
+            return
+        if self._ping is not None and not self._is_paused:
+            self._break(f"no answer to a ping within {timeout:g} s")
+            return
+        self._ping = os.urandom(4)
+        self._carrier.write(self._frames.ping(self._ping))
+        self._set_alarm(timeout)
 
-    def lose_reader(self) -> None:
-        """Nothing is read any more."""
-        self._reader_failed = True
-        if self._we_began_to_close and not self._closing.shield:
-            self._closing.cancel()
-
-    async def read_out(self) -> None:
-        """Read to the end without understanding it: for when trio-websocket can't any more.
-
-        That is after a goodbye of ours. The other side, which has it, will hang up.
-        """
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while await self._outbox.receive_some(_READ_SIZE):
-                pass
-        self._closing.cancel()
+    def _note_pong(self, payload: bytes) -> None:
+        if payload == self._ping:
+            self._ping = None
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._set_alarm(self._options.ping_interval or _PING_INTERVAL)
 
 
 @asynccontextmanager
@@ -251,228 +311,17 @@ async def open_websocket(
         TransportStartError: there is no link to be had.
     """
     request = upgrade_request(params, options)
-
-    async def say_goodbye(error: BaseException | None) -> None:
-        transport = upgrade.transport
-        if transport is None and is_cancellation(error):
-            # A server that has accepted by now has a bot waiting, and wants to hear of it.
-            with trio.move_on_after(min(_LATE_CONSENT, options.grace)):
-                await upgrade.settled.wait()
-            transport = upgrade.transport
-        if transport is not None and transport.end is None:
-            await transport.aclose()
-        # Our answer to the other side's goodbye may still be unwritten.
-        await outbox.aclose()
-
-    async with await _open_stream(request, options) as stream:
-        outbox = Outbox(stream)
+    async with shared_engine() as engine:
+        line, said = await dial(request, options)
+        carrier = line.carrier(engine)
         spoken = wire or ProtobufWire(takes_texts=True)
-        upgrade = _Upgrade(outbox, request, spoken, options)
-        async with open_services(say_goodbye, grace=options.grace) as services:
-            services.start(outbox.run, name="trio_pipecat: WebSocket writer")
-            options.on_stage("upgrade")
-            services.start(upgrade.read, name="trio_pipecat: WebSocket reader")
-            transport = await upgrade.finish()
-            services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
-            yield transport
+        link = WebSocketTransport(carrier, engine, spoken, options, request.secrets)
+        async with carrier.carrying(link, link.leave, options.grace):
+            link.bytes_came(said)
+            yield link
 
 
-@asynccontextmanager
-async def accept_websocket(
-    stream: trio.abc.Stream, options: LinkOptions, wire: Wire | None = None
-) -> AsyncGenerator[WebSocketTransport, None]:
-    """Be the server of a WebSocket whose upgrade request is what `stream` gives first.
-
-    `wire` is what is spoken; by default protobuf, as the server has it.
-
-    Raises:
-        ProtocolError: the client went away before it had asked for a WebSocket.
-    """
-    transport: WebSocketTransport | None = None
-
-    async def say_goodbye(error: BaseException | None) -> None:
-        if transport is not None and transport.end is None:
-            # 1012, "service restart": what uvicorn closes with when it is stopped.
-            await transport.aclose(1012 if is_cancellation(error) else 1000)
-        # Our answer to the other side's goodbye may still be unwritten.
-        await outbox.aclose()
-
-    outbox = Outbox(stream)
-    spoken = wire or ProtobufWire(takes_texts=False)
-    made: list[WebSocketTransport] = []
-    settled = trio.Event()
-    outbox.on_over = settled.set
-
-    async def read() -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                request = await trio_websocket.wrap_server_stream(
-                    nursery,
-                    outbox,
-                    message_queue_size=_QUEUE,
-                    max_message_size=options.max_receive_size,
-                    receive_buffer_size=_READ_SIZE,
-                )
-                connection = await request.accept()
-                made.append(WebSocketTransport(connection, outbox, "bot", spoken, options))
-                settled.set()
-        except* Exception as failure:
-            await _give_reader_up(failure, made)
-        finally:
-            _note_end_of_reader(made)
-            settled.set()
-
-    async with stream, open_services(say_goodbye, grace=options.grace) as services:
-        services.start(outbox.run, name="trio_pipecat: WebSocket writer")
-        services.start(read, name="trio_pipecat: WebSocket reader")
-        await settled.wait()
-        if not made:
-            raise ProtocolError("the client went away during the upgrade")
-        transport = made[0]
-        services.start(transport.keep_alive, name="trio_pipecat: WebSocket keepalive")
-        yield transport
-
-
-async def _open_stream(request: UpgradeRequest, options: LinkOptions) -> trio.abc.Stream:
-    host, port = request.host, request.port
-    options.on_stage("connect")
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except gaierror as error:
-        detail = f"{host!r} can't be resolved: {error.strerror or error}"
-        raise TransportStartError("resolve", detail) from error
-    except (OSError, UnicodeError) as error:
-        detail = f"{host}:{port}: {root_cause(error)}"
-        raise TransportStartError("connect", detail) from error
-    if not request.tls:
-        return stream
-    options.on_stage("tls")
-    context = options.ssl_context or default_ssl_context()
-    tls = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-    try:
-        await tls.do_handshake()
-    except (trio.BrokenResourceError, SSLError, OSError) as error:
-        await trio.aclose_forcefully(stream)
-        raise TransportStartError("tls", f"{host}:{port}: {root_cause(error)}") from error
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return tls
-
-
-class _Upgrade:
-    """The opening handshake; from then on its reader is trio-websocket's."""
-
-    def __init__(
-        self, outbox: Outbox, request: UpgradeRequest, wire: Wire, options: LinkOptions
-    ) -> None:
-        self.settled = trio.Event()
-        self._made: list[WebSocketTransport] = []
-        self._refused: list[ConnectionRejected] = []
-        self._outbox = outbox
-        self._request = request
-        self._wire = wire
-        self._options = options
-        outbox.receive_allowance = _MAX_HANDSHAKE
-        outbox.expected_head = b"HTTP/1."
-        # A peer that hangs up, or speaks something else, leaves wrap_client_stream waiting.
-        outbox.on_over = self.settled.set
-
-    @property
-    def transport(self) -> WebSocketTransport | None:
-        """The link, None while there is none."""
-        return self._made[0] if self._made else None
-
-    async def read(self) -> None:
-        """Ask for the upgrade, and read until the link has ended. A service."""
-        request, options = self._request, self._options
-        try:
-            async with trio.open_nursery() as nursery:
-                connection = await trio_websocket.wrap_client_stream(
-                    nursery,
-                    self._outbox,  # type: ignore[arg-type]  # any stream will do
-                    request.netloc,
-                    request.target,
-                    extra_headers=request.headers,
-                    message_queue_size=_QUEUE,
-                    max_message_size=options.max_receive_size,
-                    receive_buffer_size=_READ_SIZE,
-                )
-                self._outbox.receive_allowance = math.inf
-                self._made.append(
-                    WebSocketTransport(
-                        connection, self._outbox, "client", self._wire, options, request.secrets
-                    )
-                )
-                self.settled.set()
-        except* ConnectionRejected as group:
-            self._refused.append(cast(ConnectionRejected, next(leaves(group))))
-        except* Exception as failure:
-            await _give_reader_up(failure, self._made)
-        finally:
-            _note_end_of_reader(self._made)
-            self.settled.set()
-
-    async def finish(self) -> WebSocketTransport:
-        """Wait for the server's consent.
-
-        Raises:
-            TransportStartError: it did not consent.
-        """
-        await self.settled.wait()
-        if self._made:
-            return self._made[0]
-        outbox, request = self._outbox, self._request
-        if self._refused:
-            # Not "from" it: it shows what the server answered, which may have been our token.
-            refusal = self._refused[0]
-            status, body = refusal.status_code, _excerpt(refusal.body or b"", request)
-            raise TransportStartError("upgrade", _explain_refusal(status, body), status)
-        # An answer that ends with the connection is one that trio-websocket never finishes reading.
-        if status_line := re.match(rb"HTTP/1\.[01] ([1-5]\d\d)", outbox.head):
-            status = int(status_line[1])
-            raise TransportStartError("upgrade", _explain_refusal(status, ""), status)
-        if outbox.receive_allowance < 0:
-            detail = f"the answer to the upgrade has over {_MAX_HANDSHAKE} bytes"
-        elif outbox.head:
-            answer = _excerpt(outbox.head, request)
-            detail = f"this is no WebSocket server: it answered {answer!r}"
-        else:
-            detail = "the server hung up without an answer"
-        raise TransportStartError("upgrade", detail)
-
-
-async def _give_reader_up(
-    failure: ExceptionGroup[Exception], made: list[WebSocketTransport]
-) -> None:
-    """Go on without trio-websocket's reader, if it has failed as it is known to.
-
-    It does so during the upgrade, when the peer speaks something else, and after a goodbye of ours,
-    when it wants to answer what crosses that.
-    """
-    if made:
-        if made[0].end is None:
-            raise failure
-        await made[0].read_out()
-
-
-def _note_end_of_reader(made: list[WebSocketTransport]) -> None:
-    """Ctrl-C may have struck trio-websocket's reader; then a goodbye is said and not waited for."""
-    for transport in made:
-        transport.lose_reader()
-
-
-def _excerpt(answer: bytes, request: UpgradeRequest) -> str:
-    """Return the beginning of what a server said, without the secrets that it may have echoed."""
-    words = scrub(page_title(answer.decode("utf-8", "replace")), request.secrets)
-    return words[:_EXCERPT].strip()
-
-
-def _explain_refusal(status: int, text: str) -> str:
-    if status == 101:
-        return "the server's consent to the upgrade is not valid"
-    if status == 403:
-        # Pipecat's runner closes before it accepts, so all three look alike.
-        known = "the token was bad or used up, the Origin is not allowed, or there is no such path"
-        return f"{known} ({text})" if text else known
-    return text or "the server refused the upgrade"
+def _as_bug(error: Exception) -> InternalError:
+    bug = InternalError(f"{type(error).__name__}: {error}")
+    bug.__cause__ = error
+    return bug
