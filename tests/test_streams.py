@@ -666,7 +666,7 @@ async def test_reader_that_waits_gets_audio_at_once():
         nursery.start_soon(take, stream, 1)
         await wait_all_tasks_blocked()
         stream._feed(sound(1))
-    assert [] == owner.told
+    assert ["read"] == owner.told
 
 
 async def test_interruption_flushes_audio():

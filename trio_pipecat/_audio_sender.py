@@ -1,8 +1,9 @@
 """What the user says, on the beat of real time: one task a session, from its first stream on.
 
 The beat is counted in the shared pacer's ticks, so it does not drift. On each beat a frame goes
-out: of the stream there is, or silence between streams. A stream is filled by the task that called
-`Session.stream_audio`, which reads the source a little ahead, and emptied here.
+out: of the stream there is, or silence between streams. As long as there is one to send and the
+link takes it, the pacer does that by itself, and the task sleeps. A stream is filled by the task
+that called `Session.stream_audio`, which reads the source a little ahead, and emptied here.
 
 Three things can be too slow, and each is treated in its own way:
 
@@ -163,6 +164,10 @@ class _Outgoing:
 class SendsAudio:
     """What the sender asks of its session."""
 
+    def send_frame_nowait(self, chunk: AudioChunk) -> bool:
+        """Send a frame, if that needs no waiting. False: `send_frame` it has to be."""
+        return False
+
     async def send_frame(self, chunk: AudioChunk) -> bool:
         """Send a frame. False: the session takes no more."""
         raise NotImplementedError
@@ -180,6 +185,8 @@ class AudioSender:
         self._idle: IdleAudio = "none"
         self._work = trio.Event()
         self._silence = AudioChunk.silence(FRAME_SECONDS, rate)
+        #: A frame of this beat that could not be sent without waiting.
+        self._held: AudioChunk | None = None
         self._over = False
 
     async def stream(self, pieces: SourceReader, idle: IdleAudio) -> StreamReport | None:
@@ -249,21 +256,48 @@ class AudioSender:
         """Send while there is something to send. False: the session takes no more."""
         pacer, tick = shared_pacer(), next_tick()
         while self._begun_stream is not None or self._idle == "silence":
-            await pacer.sleep_until(tick)
+            tick = await pacer.keep(tick, _TICKS, self._send_on_beat)
             stream = self._begun_stream
-            if stream is not None:
-                tick += await self._wait_for_source(stream, tick)
-                if stream.source_ended and not stream.has_frame:
-                    self._end(stream)
-            # It may have been given up while the beat waited for its source.
-            stream = self._begun_stream
-            chunk = self._next(stream)
+            chunk, self._held = self._held, None
+            if chunk is None:
+                if stream is not None:
+                    tick += await self._wait_for_source(stream, tick)
+                    if stream.source_ended and not stream.has_frame:
+                        self._end(stream)
+                # It may have been given up while the beat waited for its source.
+                stream = self._begun_stream
+                chunk = self._next(stream)
             if chunk is not None:
-                if not await self._session.send_frame(chunk):
+                if not await self._send(chunk):
                     return False
                 tick = self._count(tick, stream)
             tick += _TICKS
             if stream is not None and not await self._hurry(stream):
+                return False
+        return True
+
+    def _send_on_beat(self, tick: int) -> bool:
+        """Send a frame, if that is all there is to do on this beat."""
+        stream = self._begun_stream
+        if stream is None:
+            if self._idle == "none":
+                return False
+            chunk = self._silence
+        elif stream.has_frame and not stream.pausing:
+            chunk = AudioChunk(stream.take(), self.rate)
+        else:
+            return False
+        late = seconds_since(tick)
+        if late > MAX_CATCH_UP or not self._session.send_frame_nowait(chunk):
+            self._held = chunk
+            return False
+        self._lateness.add(late)
+        if stream is not None:
+            stream.report.lateness.add(late)
+            # What is left of the hurry is for the task.
+            if stream.must_hurry():
+                self._held = AudioChunk(stream.take(), self.rate)
+                stream.report.hurried_seconds += FRAME_SECONDS
                 return False
         return True
 
@@ -287,9 +321,13 @@ class AudioSender:
             if not stream.must_hurry():
                 break
             stream.report.hurried_seconds += FRAME_SECONDS
-            if not await self._session.send_frame(AudioChunk(stream.take(), self.rate)):
+            if not await self._send(AudioChunk(stream.take(), self.rate)):
                 return False
         return True
+
+    async def _send(self, chunk: AudioChunk) -> bool:
+        session = self._session
+        return session.send_frame_nowait(chunk) or await session.send_frame(chunk)
 
     def _next(self, stream: _Outgoing | None) -> AudioChunk | None:
         if stream is not None and stream.has_frame:

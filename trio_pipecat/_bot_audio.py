@@ -22,6 +22,10 @@ class BotAudio:
         self._aligner = FrameAligner()
         self._is_speaking = False
 
+    def knows_format(self, chunk: AudioChunk) -> bool:
+        """Is this chunk's rate and number of channels the present one?"""
+        return self._format == (chunk.sample_rate, chunk.num_channels)
+
     def is_new_format(self, chunk: AudioChunk) -> bool:
         """Is this chunk's rate or number of channels another than before?"""
         format_ = (chunk.sample_rate, chunk.num_channels)

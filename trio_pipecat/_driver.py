@@ -198,6 +198,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
             async with connect(params, self._link_options(params)) as link:
                 opening.deadline = float("inf")
                 self._link = link
+                link.on_audio = self._take_audio
                 self._note_readers()
                 self._enter(State.CONNECTED)
                 self.emit(Connected(at=trio.current_time()))
@@ -340,6 +341,16 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
             events = [MalformedMessage(reason=item.detail, raw=item.raw, at=now)]
         for event in events:
             self._handle(event)
+
+    def _take_audio(self, chunk: AudioChunk) -> bool:
+        """Give out sound as it comes, if there is nothing else to do because of it."""
+        if self._ending is not None or self._woke or self.taps or not self._seen:
+            return False
+        if not self._bot_audio.knows_format(chunk):
+            return False
+        self._last_type = "audio"
+        self._bot_audio.receive(chunk)
+        return True
 
     def _receive_audio(self, chunk: AudioChunk, now: float) -> None:
         self._last_type = "audio"
@@ -520,13 +531,15 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         self.block.moved()
 
     def stream_read(self) -> None:
-        """Somebody reads a stream of video."""
+        """Somebody reads a stream of sound or video."""
         self._note_readers()
 
     def _note_readers(self) -> None:
-        """Have the link decode the bot's video while somebody wants to see it."""
+        """Have the link decode the bot's sound and video while somebody wants them."""
         if self._link is not None:
             self._link.wants_video = any(stream._has_readers() for stream in self._video_streams)
+            listeners = (stream._has_readers() for stream in self._bot_audio.streams)
+            self._link.wants_audio = bool(self.taps) or any(listeners)
 
     async def stream_over(self) -> None:
         """A reader found its stream over."""
@@ -595,16 +608,35 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
             return False
         return True
 
+    def send_frame_nowait(self, chunk: AudioChunk) -> bool:
+        """Send a frame of the user's voice, if that needs no waiting."""
+        link = self._link
+        if link is None or self.lifecycle.state is not State.READY:
+            return False
+        if self.muted:
+            chunk = self._as_heard(chunk)
+        try:
+            sent = link.send_audio_nowait(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        if sent and self.taps:
+            self.note_sent(chunk)
+        return sent
+
     async def send_frame(self, chunk: AudioChunk) -> bool:
         """Send a frame of the user's voice. False: the session takes no more."""
         return await self._send_if_ready(lambda link: self.send_audio(link, chunk))
 
     async def send_audio(self, link: Transport, chunk: AudioChunk) -> None:
         """Send sound of the user; while the user is muted, as much silence."""
-        if self.muted:
-            chunk = AudioChunk(bytes(len(chunk.pcm)), chunk.sample_rate, chunk.num_channels)
+        chunk = self._as_heard(chunk)
         await link.send_audio(chunk)
         self.note_sent(chunk)
+
+    def _as_heard(self, chunk: AudioChunk) -> AudioChunk:
+        if not self.muted:
+            return chunk
+        return AudioChunk(bytes(len(chunk.pcm)), chunk.sample_rate, chunk.num_channels)
 
     async def send_picture(self, frame: VideoFrame) -> bool:
         """Send a picture of the user's. False: the session takes no more."""
@@ -680,6 +712,12 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         """Tell this one no more."""
         # Not in place: somebody may be going through them.
         self.taps = [other for other in self.taps if other is not tap]
+        self._note_readers()
+
+    def add_tap(self, tap: Tap) -> None:
+        """Tell this one of everything from now on."""
+        self.taps.append(tap)
+        self._note_readers()
 
     def note_sent(self, item: Incoming) -> None:
         """Tell the taps of something that the link has just taken."""

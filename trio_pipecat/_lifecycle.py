@@ -40,15 +40,11 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.events = StateEvents()
+        self.state: State
         self.history: list[tuple[State, float]] = []
         #: The events are in users' hands, and can be set there.
         self._reached: set[State] = set()
         self._note(State.IDLE)
-
-    @property
-    def state(self) -> State:
-        """The current state."""
-        return self.history[-1][0]
 
     def enter(self, state: State) -> State:
         """Go to `state`, and return the one before.
@@ -67,6 +63,7 @@ class Lifecycle:
         return state in self._reached
 
     def _note(self, state: State) -> None:
+        self.state = state
         self.history.append((state, trio.current_time()))
         for reached in reached_by(state):
             self._reached.add(reached)

@@ -385,6 +385,9 @@ class AudioStream(Stream[AudioChunk]):
         """What comes now belongs to something new."""
         self._is_stale = False
 
+    def _on_read(self) -> None:
+        self._owner.stream_read()
+
     def _on_unread(self) -> None:
         # Whoever comes later wants to hear what is said then.
         self._clear()

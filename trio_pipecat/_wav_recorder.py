@@ -105,7 +105,7 @@ class WavRecorder(Tap):
         for state, at in history:
             self.entered(state, at)
         if session.end is None:
-            self._driver.taps.append(self)
+            self._driver.add_tap(self)
         else:
             self.finished(session.end, trio.current_time())
 

@@ -878,8 +878,8 @@ async def test_every_kind_of_item(tls):
         return [(f.opcode, f.payload) for f in received[:-1]]
 
     async with serve_raw(script, ssl_context=server_context) as server:
+        before = trio.current_time()
         async with connect(server.url, ssl_context=client_context) as link:
-            before = trio.current_time()
             items = [await link.receive() for _ in range(4)]
             assert ["hé", chunk, Interruption(), "{}"] == items
             assert before <= items[1].at <= trio.current_time()

@@ -86,7 +86,7 @@ class TurnLog(Tap):
         self._stale = self._audio.stale_seconds
         self._changed = trio.lowlevel.ParkingLot()
         if session.end is None:
-            self._driver.taps.append(self)
+            self._driver.add_tap(self)
 
     def __repr__(self) -> str:
         return f"<TurnLog: {len(self.turns)} turns>"

@@ -103,7 +103,7 @@ class Recorder(Tap):
             self._write(at, state=str(state))
         self._learn_secrets()
         if session.end is None:
-            self._driver.taps.append(self)
+            self._driver.add_tap(self)
         else:
             self.finished(session.end, trio.current_time())
 

@@ -83,6 +83,13 @@ class Transport(ABC):
     max_message_size: int
     #: Set by the session while somebody wants the bot's pictures: taking them out costs something.
     wants_video: bool = False
+    #: Cleared by the session while nobody wants the bot's sound. Then a transport may leave out what
+    #: is like the last chunk it gave: of the same rate and number of channels, in whole frames.
+    wants_audio: bool = True
+    #: Set by the session to be given sound as it comes, which saves a turn of the scheduler for
+    #: each chunk. False: not now, have it received. Only sound that comes after everything else was
+    #: received may go this way, and a transport need not use it.
+    on_audio: Callable[[AudioChunk], bool] | None = None
 
     @property
     @abstractmethod
@@ -108,6 +115,17 @@ class Transport(ABC):
     @abstractmethod
     async def send_audio(self, chunk: AudioChunk) -> None:
         """Send audio; otherwise as `send_message`."""
+
+    def send_audio_nowait(self, chunk: AudioChunk) -> bool:
+        """Send audio, if that needs no waiting. False: `send_audio` it has to be.
+
+        It saves a turn of the scheduler for each frame, and there are fifty a second. A transport
+        need not have it.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the link has ended.
+        """
+        return False
 
     async def send_video(self, frame: VideoFrame) -> None:
         """Send a picture, on wires that have them; otherwise as `send_message`.

@@ -8,6 +8,7 @@ works with two majors of the protobuf runtime only, and one that registers ``pip
 default pool cannot live in the same process as pipecat itself, which does just that.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -78,6 +79,9 @@ def _frame_class() -> Any:
 
 _Frame: Final = _frame_class()
 
+#: How the field begins that holds the sound of a frame, and those in it.
+_AUDIO_TAG, _ID_TAG, _NAME_TAG, _PCM_TAG = 0x12, 0x08, 0x12, 0x1A
+
 #: More are a mistake, and would have the beginning of a huge frame kept until its end comes.
 _MAX_CHANNELS: Final = 255
 
@@ -93,12 +97,24 @@ def encode_message(text: str) -> bytes:
 
 def encode_audio(chunk: AudioChunk) -> bytes:
     """Return the frame of a chunk of audio."""
+    pcm = chunk.pcm
+    begin, end = _around_audio(len(pcm), chunk.sample_rate, chunk.num_channels)
+    return begin + pcm + end
+
+
+@lru_cache(256)
+def _around_audio(size: int, sample_rate: int, num_channels: int) -> tuple[bytes, bytes]:
+    """Return what is before and after so many bytes of PCM: the same for each frame of a call."""
     frame = _Frame()
     audio = frame.audio
-    audio.audio = chunk.pcm
-    audio.sample_rate = chunk.sample_rate
-    audio.num_channels = chunk.num_channels
-    return bytes(frame.SerializeToString())
+    audio.sample_rate = sample_rate
+    audio.num_channels = num_channels
+    end = bytes(audio.SerializeToString())  # fields are in the order of their numbers
+    if not size:
+        return bytes(frame.SerializeToString())[: -len(end) or None], end
+    audio.audio = bytes(size)
+    whole = bytes(frame.SerializeToString())
+    return whole[: len(whole) - size - len(end)], end
 
 
 def encode_interruption() -> bytes:
@@ -135,3 +151,40 @@ def decode(data: bytes, *, at: float | None = None) -> Incoming:
     if kind == "interruption":
         return Interruption()
     return Undecodable(f"a frame of kind {kind or 'unknown'}", raw=data)
+
+
+def find_audio(data: bytes) -> tuple[int, bytes] | None:
+    """Return how many bytes of PCM a frame holds, and what follows them in it, without decoding.
+
+    What follows is the sample rate and the number of channels, so two frames that end alike sound
+    alike. None: it holds something else, or is not as a server writes it; then `decode` knows.
+    """
+    try:
+        if data[0] != _AUDIO_TAG:
+            return None
+        size, at = _varint(data, 1)
+        if at + size != len(data):
+            return None
+        while data[at] != _PCM_TAG:
+            tag = data[at]
+            size, at = _varint(data, at + 1)
+            if tag == _NAME_TAG:
+                at += size
+            elif tag != _ID_TAG:
+                return None
+        size, at = _varint(data, at + 1)
+    except IndexError:
+        return None
+    if at + size > len(data) or data.startswith(b"RIFF", at):
+        return None
+    return size, data[at + size :]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number, and where what follows it begins."""
+    value = shift = 0
+    while (byte := data[at]) & 0x80:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+    return value | byte << shift, at + 1

@@ -68,7 +68,7 @@ class WebSocketTransport(Transport, Receiver):
             on_answer=self._answer,
             on_pong=self._note_pong,
         )
-        self._inbox: deque[bytes | str] = deque()
+        self._inbox: deque[Incoming] = deque()
         self._is_paused = False
         self._arrived = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
@@ -98,13 +98,12 @@ class WebSocketTransport(Transport, Receiver):
         if self._inbox or self._is_over:
             await trio.lowlevel.checkpoint()
         while True:
-            while self._inbox:
-                item = self._wire.decode(self._inbox.popleft(), at=trio.current_time())
+            if self._inbox:
+                item = self._inbox.popleft()
                 if self._is_paused and len(self._inbox) <= _FEW_MESSAGES:
                     self._is_paused = False
                     self._carrier.resume()
-                if item is not None:
-                    return item
+                return item
             if self._is_over:
                 if self._failure is not None:
                     failure, self._failure = self._failure, None
@@ -124,10 +123,18 @@ class WebSocketTransport(Transport, Receiver):
             self._carrier.pause()
 
     def _keep(self, data: bytes | str) -> None:
-        # What crosses our goodbye is not listened to any more.
-        if not self._we_began_to_close:
-            self._inbox.append(data)
-            self._arrived.unpark()
+        if self._we_began_to_close:
+            return  # what crosses our goodbye is not listened to any more
+        if not self.wants_audio and self._wire.repeats_format(data):
+            return
+        item = self._wire.decode(data, at=trio.current_time())
+        if item is None:
+            return
+        sink = self.on_audio
+        if sink is not None and not self._inbox and type(item) is AudioChunk and sink(item):
+            return
+        self._inbox.append(item)
+        self._arrived.unpark()
 
     def _answer(self, pong: bytes) -> None:
         self._carrier.write(pong)

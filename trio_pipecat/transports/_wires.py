@@ -12,8 +12,9 @@ from .._codec import decode_command, encode_command, encode_event
 from .._errors import ProtocolError
 from .._messages import ClientMessage, Command, DisconnectBot, EvalBotAudio
 from ..audio import AudioChunk
+from ..audio._pcm import SAMPLE_WIDTH
 from ._abc import Incoming, Undecodable
-from ._envelope import decode, encode_audio, encode_interruption, encode_message
+from ._envelope import decode, encode_audio, encode_interruption, encode_message, find_audio
 
 #: How much is kept of what can't be decoded.
 _EXCERPT: Final = 64
@@ -40,6 +41,10 @@ class Wire(Protocol):
         """Return what came; `at` is when. None: it was for the wire itself."""
         ...
 
+    def repeats_format(self, data: str | bytes) -> bool:
+        """Is this sound of the format of the last that was decoded, and whole? If in doubt, no."""
+        ...
+
 
 class ProtobufWire:
     """Binary messages with protobuf frames in them.
@@ -50,6 +55,12 @@ class ProtobufWire:
 
     def __init__(self, *, takes_texts: bool) -> None:
         self._takes_texts = takes_texts
+        #: The format of the last sound: how its frames end, how large a frame of samples is, and
+        #: how much of one that is not yet whole has come.
+        self._format: tuple[int, int] | None = None
+        self._end = b""
+        self._sample_frame = SAMPLE_WIDTH
+        self._over = 0
 
     def message(self, text: str) -> bytes:
         """Encode an RTVI message."""
@@ -67,12 +78,30 @@ class ProtobufWire:
         """Return what came."""
         if isinstance(data, bytes):
             try:
-                return decode(data, at=at)
+                item = decode(data, at=at)
             except ProtocolError as error:
                 return Undecodable(str(error), raw=data[:_EXCERPT])
+            if type(item) is AudioChunk:
+                self._note_format(data, item)
+            return item
         if self._takes_texts:
             return data
         return Undecodable("a text message", raw=data.encode()[:_EXCERPT])
+
+    def _note_format(self, data: bytes, chunk: AudioChunk) -> None:
+        format_ = chunk.sample_rate, chunk.num_channels
+        if format_ != self._format:
+            found = find_audio(data)
+            self._format, self._end = format_, b"" if found is None else found[1]
+            self._sample_frame, self._over = SAMPLE_WIDTH * chunk.num_channels, 0
+        self._over = (self._over + len(chunk.pcm)) % self._sample_frame
+
+    def repeats_format(self, data: str | bytes) -> bool:
+        """Is this sound of the format of the last that was decoded, and whole?"""
+        if self._format is None or self._over or isinstance(data, str):
+            return False
+        found = find_audio(data)
+        return found is not None and not found[0] % self._sample_frame and found[1] == self._end
 
 
 class JsonWire:
@@ -113,6 +142,10 @@ class JsonWire:
             case _:
                 return text
         return None
+
+    def repeats_format(self, data: str | bytes) -> bool:
+        """Sound is in messages here."""
+        return False
 
 
 def _read_eval(text: str) -> tuple[str, Command] | None:
