@@ -164,6 +164,8 @@ class _Outgoing:
 class SendsAudio:
     """What the sender asks of its session."""
 
+    __slots__ = ()
+
     def send_frame_nowait(self, chunk: AudioChunk) -> bool:
         """Send a frame, if that needs no waiting. False: `send_frame` it has to be."""
         return False

@@ -112,6 +112,45 @@ class Ending:
 class Driver(StreamOwner, SendsAudio, SendsVideo):
     """One session's engine. `run` is its task; `Session` is its face."""
 
+    __slots__ = (
+        "__weakref__",
+        "_announced",
+        "_audio_sender",
+        "_bot_audio",
+        "_ending",
+        "_event_streams",
+        "_hint",
+        "_last_state",
+        "_last_type",
+        "_link",
+        "_link_scope",
+        "_reading",
+        "_ready_again",
+        "_restarting",
+        "_seen",
+        "_stage",
+        "_video_streams",
+        "_waiters",
+        "_woke",
+        "backlog",
+        "block",
+        "changed",
+        "end",
+        "finished",
+        "functions",
+        "lifecycle",
+        "muted",
+        "options",
+        "pacing",
+        "params",
+        "plan",
+        "protocol",
+        "services",
+        "started",
+        "taps",
+        "video_sender",
+    )
+
     def __init__(self, plan: Plan, options: SessionOptions) -> None:
         self.plan = plan
         self.options = options

@@ -1,6 +1,5 @@
 """Functions of the bot's LLM that the client answers: each call is a task of the session."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol, TypeAlias, cast
@@ -55,7 +54,8 @@ class FunctionCalls:
         self.handlers: dict[str, FunctionHandler] = {}
         self._caller = caller
         self._running: dict[str, trio.CancelScope] = {}
-        self._answered: deque[str] = deque(maxlen=_REMEMBERED)
+        #: The ids of calls, the newest last. Most sessions have none.
+        self._answered: dict[str, None] = {}
         self._closed = False
 
     def notice(self, event: Event) -> None:
@@ -87,7 +87,9 @@ class FunctionCalls:
         # A bot may announce one call twice: in progress, and by the deprecated message.
         if call is None or handler is None or id_ in self._answered or self._closed:
             return
-        self._answered.append(id_)
+        self._answered[id_] = None
+        if len(self._answered) > _REMEMBERED:
+            del self._answered[next(iter(self._answered))]
         scope = self._running[id_] = trio.CancelScope()
         self._caller.services.start(
             self._answer,

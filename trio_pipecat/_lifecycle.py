@@ -1,13 +1,14 @@
 """The state of one session as it changes: the table of `_state`, with events to wait for."""
 
-import attrs
+from typing import final
+
 import trio
 
 from ._errors import InternalError
 from ._state import TRANSITIONS, State, reached_by
 
 
-@attrs.frozen
+@final
 class StateEvents:
     """One `trio.Event` for each state: set once the session has reached it, or passed it by.
 
@@ -17,19 +18,66 @@ class StateEvents:
     `Session.wait_for`.
     """
 
-    idle: trio.Event = attrs.field(factory=trio.Event)
-    authenticating: trio.Event = attrs.field(factory=trio.Event)
-    authenticated: trio.Event = attrs.field(factory=trio.Event)
-    connecting: trio.Event = attrs.field(factory=trio.Event)
-    connected: trio.Event = attrs.field(factory=trio.Event)
-    ready: trio.Event = attrs.field(factory=trio.Event)
-    disconnecting: trio.Event = attrs.field(factory=trio.Event)
-    disconnected: trio.Event = attrs.field(factory=trio.Event)
+    __slots__ = ("_events", "_reached")
+
+    def __init__(self) -> None:
+        self._reached: set[State] = set()
+        #: Those that somebody has asked for: most sessions need few.
+        self._events: dict[State, trio.Event] = {}
+
+    @property
+    def idle(self) -> trio.Event:
+        """Set when the session has reached `State.IDLE`, or passed it by."""
+        return self.of(State.IDLE)
+
+    @property
+    def authenticating(self) -> trio.Event:
+        """Set when the session has reached `State.AUTHENTICATING`, or passed it by."""
+        return self.of(State.AUTHENTICATING)
+
+    @property
+    def authenticated(self) -> trio.Event:
+        """Set when the session has reached `State.AUTHENTICATED`, or passed it by."""
+        return self.of(State.AUTHENTICATED)
+
+    @property
+    def connecting(self) -> trio.Event:
+        """Set when the session has reached `State.CONNECTING`, or passed it by."""
+        return self.of(State.CONNECTING)
+
+    @property
+    def connected(self) -> trio.Event:
+        """Set when the session has reached `State.CONNECTED`, or passed it by."""
+        return self.of(State.CONNECTED)
+
+    @property
+    def ready(self) -> trio.Event:
+        """Set when the session has reached `State.READY`, or passed it by."""
+        return self.of(State.READY)
+
+    @property
+    def disconnecting(self) -> trio.Event:
+        """Set when the session has reached `State.DISCONNECTING`, or passed it by."""
+        return self.of(State.DISCONNECTING)
+
+    @property
+    def disconnected(self) -> trio.Event:
+        """Set when the session has reached `State.DISCONNECTED`, or passed it by."""
+        return self.of(State.DISCONNECTED)
 
     def of(self, state: State) -> trio.Event:
         """Return the event of `state`."""
-        event: trio.Event = getattr(self, state.value)
+        event = self._events.get(state)
+        if event is None:
+            event = self._events[state] = trio.Event()
+            if state in self._reached:
+                event.set()
         return event
+
+    def _reach(self, state: State) -> None:
+        self._reached.add(state)
+        if state in self._events:
+            self._events[state].set()
 
     def __repr__(self) -> str:
         return f"<StateEvents set: {', '.join(s for s in State if self.of(s).is_set())}>"
@@ -67,4 +115,4 @@ class Lifecycle:
         self.history.append((state, trio.current_time()))
         for reached in reached_by(state):
             self._reached.add(reached)
-            self.events.of(reached).set()
+            self.events._reach(reached)

@@ -33,6 +33,8 @@ E = TypeVar("E", bound=Event)
 class StreamOwner:
     """What a stream asks of its session."""
 
+    __slots__ = ()
+
     def stream_moved(self) -> None:
         """A reader came back for more and found nothing, or left."""
 

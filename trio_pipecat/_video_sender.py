@@ -40,6 +40,8 @@ class VideoReport:
 class SendsVideo:
     """What the sender asks of its session."""
 
+    __slots__ = ()
+
     async def send_picture(self, frame: VideoFrame) -> bool:
         """Send a frame. False: the session takes no more."""
         raise NotImplementedError

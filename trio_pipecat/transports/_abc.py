@@ -83,8 +83,8 @@ class Transport(ABC):
     max_message_size: int
     #: Set by the session while somebody wants the bot's pictures: taking them out costs something.
     wants_video: bool = False
-    #: Cleared by the session while nobody wants the bot's sound. Then a transport may leave out what
-    #: is like the last chunk it gave: of the same rate and number of channels, in whole frames.
+    #: Cleared by the session while nobody wants the bot's sound. Then a transport may leave what
+    #: is like the last chunk it gave out: of the same rate and number of channels, in whole frames.
     wants_audio: bool = True
     #: Set by the session to be given sound as it comes, which saves a turn of the scheduler for
     #: each chunk. False: not now, have it received. Only sound that comes after everything else was

@@ -73,8 +73,10 @@ class Line:
         return carrier if self._pipe is None else TlsCarrier(carrier, self._pipe)
 
 
-async def dial(request: UpgradeRequest, options: LinkOptions) -> tuple[Line, bytes]:
-    """Open a connection that speaks WebSocket; return it, and what was said on it already.
+async def dial(
+    request: UpgradeRequest, options: LinkOptions, engine: Engine
+) -> tuple[Carrier, bytes]:
+    """Open a connection that speaks WebSocket; return what carries it, and what was said already.
 
     Cancelled: the connection is closed; if the server has agreed meanwhile, after a goodbye.
 
@@ -89,7 +91,8 @@ async def dial(request: UpgradeRequest, options: LinkOptions) -> tuple[Line, byt
         handshake = Handshake(request.netloc, request.target, request.headers)
         await line.send(handshake.request)
         try:
-            return line, await _wait_for_consent(line, handshake, request)
+            said = await _wait_for_consent(line, handshake, request)
+            return line.carrier(engine), said
         except trio.Cancelled:
             await _decline(line, handshake, request, options)
             raise

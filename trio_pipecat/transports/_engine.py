@@ -20,8 +20,9 @@ import itertools
 import select
 import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
 from typing import Final, final
 
 import trio
@@ -56,7 +57,7 @@ class Alarm:
 
 @final
 class Engine:
-    """Watches sockets, and the time. Made by `shared_engine`."""
+    """Watches sockets, and the time. Made by `use_engine`."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -146,9 +147,8 @@ class Engine:
 _engine: trio.lowlevel.RunVar[Engine | None] = trio.lowlevel.RunVar("trio_pipecat engine", None)
 
 
-@asynccontextmanager
-async def shared_engine() -> AsyncGenerator[Engine, None]:
-    """Have this run's engine run while the block lasts.
+def use_engine() -> Engine:
+    """Return this run's engine, for who calls `leave_engine` in the end.
 
     Raises:
         TransportStartError: this process has no descriptor left for it.
@@ -162,15 +162,17 @@ async def shared_engine() -> AsyncGenerator[Engine, None]:
         _engine.set(engine)
         trio.lowlevel.spawn_system_task(engine.run, name="trio_pipecat: engine")
     engine.users += 1
-    try:
-        yield engine
-    finally:
-        engine.users -= 1
-        if not engine.users:
-            _engine.set(None)
-            engine.stop()
-            with trio.CancelScope(shield=True):
-                await engine.stopped.wait()  # it takes two steps
+    return engine
+
+
+async def leave_engine(engine: Engine) -> None:
+    """Use the engine no more; the last who does so waits until it is gone."""
+    engine.users -= 1
+    if not engine.users:
+        _engine.set(None)
+        engine.stop()
+        with trio.CancelScope(shield=True):
+            await engine.stopped.wait()  # it takes two steps
 
 
 @final
@@ -195,8 +197,8 @@ class SocketCarrier(Carrier):
         self._socket = sock
         self._descriptor = sock.fileno()
         self._receiver: Receiver
-        #: What the socket did not take.
-        self._rest: deque[bytes | memoryview] = deque()
+        #: What the socket did not take; None: it took all.
+        self._rest: deque[bytes | memoryview] | None = None
         self._unsent = 0
         self._is_broken = False
         self._is_finishing = False
@@ -213,25 +215,12 @@ class SocketCarrier(Carrier):
         """What is written goes nowhere any more."""
         return self._is_broken
 
-    @asynccontextmanager
-    async def carrying(
+    def carrying(
         self, receiver: Receiver, farewell: Farewell, grace: float
-    ) -> AsyncGenerator[None, None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Carry while the block lasts."""
         self._receiver = receiver
-        self._watch()
-        body_error: BaseException | None = None
-        try:
-            yield
-        except BaseException as error:
-            body_error = error
-            raise
-        finally:
-            try:
-                with trio.move_on_after(grace, shield=True):
-                    await farewell(body_error)
-            finally:
-                self.close()
+        return _Carrying(self, farewell, grace)
 
     # -- writing --
 
@@ -239,7 +228,7 @@ class SocketCarrier(Carrier):
         """Send all of it, now or when there is room."""
         if self._is_broken or self._is_finishing or not data:
             return
-        if self._rest:
+        if self._rest is not None:
             self._rest.append(data)
             self._unsent += len(data)
             return
@@ -252,14 +241,14 @@ class SocketCarrier(Carrier):
             self._is_broken = True
             return
         if sent < len(data):
-            self._rest.append(memoryview(data)[sent:])
-            self._unsent += len(data) - sent
+            self._rest = deque([memoryview(data)[sent:]])
+            self._unsent = len(data) - sent
             self._set_mask(self._mask | select.EPOLLOUT)
 
     def finish(self) -> None:
         """Close when what was written has gone out."""
         self._is_finishing = True
-        if not self._rest:
+        if self._rest is None:
             self.close()
 
     def close(self) -> None:
@@ -268,8 +257,7 @@ class SocketCarrier(Carrier):
         if self._descriptor < 0:
             return
         self._unwatch()
-        self._rest.clear()
-        self._unsent = 0
+        self._forget_rest()
         with suppress(OSError):
             for _ in range(_MOST_DRAINED // READ_SIZE):
                 if not self._socket.recv_into(self._engine.buffer):
@@ -277,28 +265,32 @@ class SocketCarrier(Carrier):
         self._socket.close()
         self._descriptor = -1
 
-    def _write_rest(self) -> None:
-        while self._rest:
-            data = self._rest[0]
+    def _write_rest(self, rest: "deque[bytes | memoryview]") -> None:
+        while rest:
+            data = rest[0]
             try:
                 sent = self._socket.send(data)
             except BlockingIOError:
                 break
             except OSError:
                 self._is_broken = True
-                self._rest.clear()
-                self._unsent = 0
+                rest.clear()
                 break
             self._unsent -= sent
             if sent < len(data):
-                self._rest[0] = memoryview(data)[sent:]
+                rest[0] = memoryview(data)[sent:]
                 break
-            self._rest.popleft()
-        if not self._rest:
+            rest.popleft()
+        if not rest:
+            self._forget_rest()
             self._set_mask(self._mask & ~select.EPOLLOUT)
         self._receiver.room_came()
-        if self._is_finishing and not self._rest:
+        if self._is_finishing and not rest:
             self.close()
+
+    def _forget_rest(self) -> None:
+        self._rest = None
+        self._unsent = 0
 
     # -- reading --
 
@@ -310,13 +302,13 @@ class SocketCarrier(Carrier):
         """Read again."""
         self._set_mask(self._mask | select.EPOLLIN)
         if not self._is_watched:
-            self._watch()
+            self.watch()
 
     def notice(self, mask: int) -> None:
         """Do what can be done on the socket. Raises nothing."""
         try:
-            if mask & select.EPOLLOUT:
-                self._write_rest()
+            if mask & select.EPOLLOUT and self._rest is not None:
+                self._write_rest(self._rest)
             if mask & ~select.EPOLLOUT and self._is_watched:
                 if self._mask & select.EPOLLIN:
                     self._read()
@@ -347,7 +339,8 @@ class SocketCarrier(Carrier):
             if self._is_watched:
                 self._engine.change(self._descriptor, mask)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Have the engine watch the socket."""
         if self._descriptor >= 0:
             self._engine.watch(self, self._descriptor, self._mask)
             self._is_watched = True
@@ -356,3 +349,30 @@ class SocketCarrier(Carrier):
         if self._is_watched:
             self._engine.forget(self._descriptor)
             self._is_watched = False
+
+
+@final
+class _Carrying:
+    """The block of `SocketCarrier.carrying`. There are as many as sessions, so it is small."""
+
+    __slots__ = ("_carrier", "_farewell", "_grace")
+
+    def __init__(self, carrier: SocketCarrier, farewell: Farewell, grace: float) -> None:
+        self._carrier = carrier
+        self._farewell = farewell
+        self._grace = grace
+
+    async def __aenter__(self) -> None:
+        self._carrier.watch()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            with trio.move_on_after(self._grace, shield=True):
+                await self._farewell(exc)
+        finally:
+            self._carrier.close()

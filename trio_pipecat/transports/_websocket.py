@@ -27,7 +27,7 @@ from ..audio import AudioChunk
 from ._abc import Incoming, LinkEnd, LinkOptions, Transport
 from ._carrier import Carrier, Receiver
 from ._dial import dial
-from ._engine import Alarm, Engine, shared_engine
+from ._engine import Alarm, Engine, leave_engine, use_engine
 from ._upgrade import upgrade_request
 from ._wires import ProtobufWire, Wire
 from ._ws_client import TOO_LARGE, Closed, Frames
@@ -318,14 +318,19 @@ async def open_websocket(
         TransportStartError: there is no link to be had.
     """
     request = upgrade_request(params, options)
-    async with shared_engine() as engine:
-        line, said = await dial(request, options)
-        carrier = line.carrier(engine)
+    engine = use_engine()
+    try:
+        carrier, said = await dial(request, options, engine)
         spoken = wire or ProtobufWire(takes_texts=True)
         link = WebSocketTransport(carrier, engine, spoken, options, request.secrets)
+        # There are as many of these frames as sessions.
+        del request, params
         async with carrier.carrying(link, link.leave, options.grace):
             link.bytes_came(said)
+            del said
             yield link
+    finally:
+        await leave_engine(engine)
 
 
 def _as_bug(error: Exception) -> InternalError:
