@@ -46,8 +46,8 @@ class Block:
         self._grace = grace
         self._task = trio.lowlevel.current_task()
         self._waiting: Counter[trio.lowlevel.Task] = Counter()
-        self._parked: set[trio.lowlevel.Task] = set()
-        self._moved = trio.Event()
+        self._parked: list[trio.lowlevel.Task] = []
+        self._moved = trio.lowlevel.ParkingLot()
         self._left = False
         self._ending = False
         self._end: SessionEnd | None = None
@@ -122,13 +122,12 @@ class Block:
         """Let the body read what it is reading, then cancel it."""
         with trio.move_on_after(self._grace):
             while not self._left and any(map(self._is_reading, self._streams())):
-                await self._moved.wait()
+                await self._moved.park()
         self._services.cancel_body()
 
     def moved(self) -> None:
         """A reader has come back for more, or left; or a task was parked."""
-        self._moved.set()
-        self._moved = trio.Event()
+        self._moved.unpark_all()
 
     def _is_reading(self, stream: Stream[Any]) -> bool:
         return stream.unread > 0 and any(
@@ -165,10 +164,10 @@ class Block:
     async def _park(self) -> None:
         """Be cancelled with the body. Returns only in a task that is shielded from that."""
         task = trio.lowlevel.current_task()
-        self._parked.add(task)
+        self._parked.append(task)
         self.moved()
         try:
             await self._services.body_cancelled.wait()
             await trio.lowlevel.checkpoint()
         finally:
-            self._parked.discard(task)
+            self._parked.remove(task)

@@ -191,7 +191,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         self._restarting: trio.CancelScope | None = None
         #: Set when the bot is ready on another connection.
         self._ready_again: trio.Event | None = None
-        self._waiters: set[trio.Event] = set()
+        self._waiters: list[trio.Event] = []
         self._woke = False
 
     @property
@@ -210,6 +210,9 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
                 except Exception as error:
                     ending = self._failure(error)
                 self._ending = self._ending or ending
+            if self._ending is None:
+                # Nobody has ended it, so it was the deadline.
+                self._ending = self._failure(self._late("the link was not open"))
         finally:
             # Even Ctrl-C, which Python may raise right here, must not leave anybody waiting.
             body_must_end = self._finish()
@@ -233,19 +236,18 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
             raise StartBotError("the bot was started without an address")
         connect = self.plan.connector_for(params)
         self._enter(State.CONNECTING)
-        with trio.move_on_after(self.options.connect_timeout) as opening:
-            async with connect(params, self._link_options(params)) as link:
-                opening.deadline = float("inf")
-                self._link = link
-                link.on_audio = self._take_audio
-                self._note_readers()
-                self._enter(State.CONNECTED)
-                self.emit(Connected(at=trio.current_time()))
-                ending = await self._read(link)
-                if link.end is None:
-                    await self._say_goodbye(link)
-                return ending
-        raise self._late("the link was not open")
+        self._link_scope.deadline = trio.current_time() + self.options.connect_timeout
+        async with connect(params, self._link_options(params)) as link:
+            self._link_scope.deadline = float("inf")
+            self._link = link
+            link.on_audio = self._take_audio
+            self._note_readers()
+            self._enter(State.CONNECTED)
+            self.emit(Connected(at=trio.current_time()))
+            ending = await self._read(link)
+            if link.end is None:
+                await self._say_goodbye(link)
+            return ending
 
     def _failure(self, error: Exception) -> Ending:
         """Say what it means that `_converse` raised: the start failed, or we have a bug."""
@@ -798,7 +800,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         waiter = trio.Event()
         if self.end is not None:
             waiter.set()
-        self._waiters.add(waiter)
+        self._waiters.append(waiter)
         return waiter
 
     def wake(self, waiter: trio.Event) -> None:
@@ -808,7 +810,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
 
     def remove_waiter(self, waiter: trio.Event) -> None:
         """This one waits no more."""
-        self._waiters.discard(waiter)
+        self._waiters.remove(waiter)
 
 
 def _no_sound(chunk: AudioChunk) -> Undecodable:

@@ -21,7 +21,7 @@ class StateEvents:
     __slots__ = ("_events", "_reached")
 
     def __init__(self) -> None:
-        self._reached: set[State] = set()
+        self._reached: list[State] = []
         #: Those that somebody has asked for: most sessions need few.
         self._events: dict[State, trio.Event] = {}
 
@@ -75,9 +75,10 @@ class StateEvents:
         return event
 
     def _reach(self, state: State) -> None:
-        self._reached.add(state)
-        if state in self._events:
-            self._events[state].set()
+        if state not in self._reached:
+            self._reached.append(state)
+            if state in self._events:
+                self._events[state].set()
 
     def __repr__(self) -> str:
         return f"<StateEvents set: {', '.join(s for s in State if self.of(s).is_set())}>"
@@ -90,8 +91,6 @@ class Lifecycle:
         self.events = StateEvents()
         self.state: State
         self.history: list[tuple[State, float]] = []
-        #: The events are in users' hands, and can be set there.
-        self._reached: set[State] = set()
         self._note(State.IDLE)
 
     def enter(self, state: State) -> State:
@@ -108,11 +107,11 @@ class Lifecycle:
 
     def reached(self, state: State) -> bool:
         """Has the session reached `state`, or passed it by?"""
-        return state in self._reached
+        # Not by the events: they are in users' hands, and can be set there.
+        return state in self.events._reached
 
     def _note(self, state: State) -> None:
         self.state = state
         self.history.append((state, trio.current_time()))
         for reached in reached_by(state):
-            self._reached.add(reached)
             self.events._reach(reached)

@@ -13,7 +13,6 @@ what nobody reads is not kept, or not counted against anybody.
 
 import inspect
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -88,8 +87,9 @@ class Stream(Generic[T]):
         #: Its reader waits for one event, as for a result: at the end it is told, not parked.
         self._for_one_event = False
         self._owner = owner
-        self._buffer: deque[T] = deque()
-        self._readers: set[weakref.ref[StreamReader[T]]] = set()
+        #: A list, though it is emptied from the front: it is short, and an empty deque is large.
+        self._buffer: list[T] = []
+        self._readers: list[weakref.ref[StreamReader[T]]] = []
         self._direct_reader: trio.lowlevel.Task | None = None
         self._trio_token = trio.lowlevel.current_trio_token()
         self._waiting = trio.lowlevel.ParkingLot()
@@ -107,7 +107,7 @@ class Stream(Generic[T]):
 
     def __aiter__(self) -> StreamReader[T]:
         reader = StreamReader(self)
-        self._readers.add(weakref.ref(reader, self._reader_left))
+        self._readers.append(weakref.ref(reader, self._reader_left))
         self._on_read()
         return reader
 
@@ -205,7 +205,7 @@ class Stream(Generic[T]):
             await self._waiting.park()
 
     def _reader_left(self, reference: "weakref.ref[StreamReader[T]]") -> None:
-        self._readers.discard(reference)
+        self._readers.remove(reference)
         try:
             at_home = trio.lowlevel.current_trio_token() is self._trio_token
         except RuntimeError:
@@ -232,7 +232,7 @@ class Stream(Generic[T]):
         self._owner.stream_woke()
 
     def _take(self) -> T:
-        return self._buffer.popleft()
+        return self._buffer.pop(0)
 
     def _clear(self) -> None:
         self._buffer.clear()
@@ -297,7 +297,7 @@ class Backlog(Stream[Event]):
         if len(self._buffer) - self._inherited >= self.limit:
             if not self._begun:
                 self._skipped += 1
-                if isinstance(skipped := self._buffer.popleft(), EventsSkipped):
+                if isinstance(skipped := self._buffer.pop(0), EventsSkipped):
                     self._skipped += skipped.count - 1
             elif self._owner.stream_overflowed(self, self.limit):
                 return
@@ -308,8 +308,8 @@ class Backlog(Stream[Event]):
             return
         self._begun = True
         if self._skipped:
-            self._buffer.appendleft(
-                EventsSkipped(count=self._skipped, at=self._buffer[0].at if self._buffer else 0)
+            self._buffer.insert(
+                0, EventsSkipped(count=self._skipped, at=self._buffer[0].at if self._buffer else 0)
             )
             self._skipped = 0
         self._inherited = len(self._buffer)

@@ -20,8 +20,8 @@ import trio
 from .._service import open_services
 from ._tls_pipe import TlsPipe
 
-#: What is read at a time, in bytes.
-READ_SIZE: Final = 64 * 1024
+#: What is read at a time, in bytes: so much of one session comes between two others.
+READ_SIZE: Final = 16 * 1024
 
 #: What to do when the block of a link is left: it is given what the body raised.
 Farewell: TypeAlias = Callable[[BaseException | None], Awaitable[object]]

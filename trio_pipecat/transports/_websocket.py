@@ -12,7 +12,6 @@ server may have agreed already (`_dial`), because then a bot waits at the other 
 """
 
 import os
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -68,8 +67,9 @@ class WebSocketTransport(Transport, Receiver):
             on_answer=self._answer,
             on_pong=self._note_pong,
         )
-        self._inbox: deque[Incoming] = deque()
-        self._is_paused = False
+        #: A list, though it is emptied from the front: it is short, and an empty deque is large.
+        self._inbox: list[Incoming] = []
+        self._end_has_come = False
         self._arrived = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._end: LinkEnd | None = None
@@ -99,10 +99,9 @@ class WebSocketTransport(Transport, Receiver):
             await trio.lowlevel.checkpoint()
         while True:
             if self._inbox:
-                item = self._inbox.popleft()
-                if self._is_paused and len(self._inbox) <= _FEW_MESSAGES:
-                    self._is_paused = False
-                    self._carrier.resume()
+                item = self._inbox.pop(0)
+                if self._frames.is_paused and len(self._inbox) <= _FEW_MESSAGES:
+                    self._go_on()
                 return item
             if self._is_over:
                 if self._failure is not None:
@@ -118,9 +117,18 @@ class WebSocketTransport(Transport, Receiver):
         closed = self._frames.receive(data)
         if closed is not None:
             self._close_after(closed)
-        elif len(self._inbox) >= _MANY_MESSAGES and not self._we_began_to_close:
-            self._is_paused = True
+        elif self._frames.is_paused:
             self._carrier.pause()
+
+    def _go_on(self) -> None:
+        """Read again, first what had come before the pause."""
+        self._frames.is_paused = False
+        self.bytes_came(b"")
+        if not self._frames.is_paused and not self._is_over:
+            if self._end_has_come:
+                self.end_came()
+            else:
+                self._carrier.resume()
 
     def _keep(self, data: bytes | str) -> None:
         if self._we_began_to_close:
@@ -134,6 +142,7 @@ class WebSocketTransport(Transport, Receiver):
         if sink is not None and not self._inbox and type(item) is AudioChunk and sink(item):
             return
         self._inbox.append(item)
+        self._frames.is_paused = len(self._inbox) >= _MANY_MESSAGES
         self._arrived.unpark()
 
     def _answer(self, pong: bytes) -> None:
@@ -143,7 +152,10 @@ class WebSocketTransport(Transport, Receiver):
 
     def end_came(self) -> None:
         """Nothing more comes."""
-        self._be_over(LinkEnd(code=1006, first="network"))
+        if self._frames.is_paused:
+            self._end_has_come = True  # but not everything before it was received
+        else:
+            self._be_over(LinkEnd(code=1006, first="network"))
 
     def room_came(self) -> None:
         """Some of what was written has gone out."""
@@ -230,8 +242,8 @@ class WebSocketTransport(Transport, Receiver):
         self._we_began_to_close = True
         self._end = LinkEnd(code=code, text=text, first="client")
         self._carrier.write(self._frames.close(code, text))
-        if self._is_paused:
-            self._carrier.resume()  # for the answer
+        if self._frames.is_paused:
+            self._go_on()  # for the answer
         self._room.unpark_all()
 
     async def abort(self, detail: str) -> None:
@@ -290,7 +302,7 @@ class WebSocketTransport(Transport, Receiver):
         timeout = self._options.ping_timeout or _PING_TIMEOUT
         if self._end is not None:
             return
-        if self._ping is not None and not self._is_paused:
+        if self._ping is not None and not self._frames.is_paused:
             self._break(f"no answer to a ping within {timeout:g} s")
             return
         self._ping = os.urandom(4)

@@ -167,6 +167,7 @@ class Frames:
         "_on_pong",
         "_owed",
         "closed",
+        "is_paused",
     )
 
     def __init__(
@@ -191,18 +192,26 @@ class Frames:
         self._in_message = False
         self._begun: list[Any] = []
         self._begun_size = 0
+        #: Set, by `on_message` too, to have no more frames read for now.
+        self.is_paused = False
         #: Set when no more frames are read.
         self.closed: Closed | None = None
 
     # -- reading --
 
     def receive(self, data: bytes | memoryview) -> Closed | None:
-        """Read what came. Returns how the frames ended, if they did; the rest is not read."""
+        """Read what came. Returns how the frames ended, if they did; the rest is not read.
+
+        What is not read because of a pause is kept, and read by the next call without one.
+        """
         if self._buffer:
             data = self._buffer + bytes(data)
             self._buffer = b""
         position, size = 0, len(data)
         while position < size and self.closed is None:
+            if self.is_paused:
+                self._buffer = bytes(data[position:])
+                break
             if self._owed or self._in_message or data[position] != _BINARY:
                 step = self._receive_odd(data, position)
             else:
