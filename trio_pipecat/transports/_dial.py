@@ -94,10 +94,10 @@ async def dial(
             said = await _wait_for_consent(line, handshake, request)
             return line.carrier(engine), said
         except trio.Cancelled:
-            await _decline(line, handshake, request, options)
+            await _decline(line, handshake, request, options)  # noqa: ASYNC102  # it has both
             raise
     except BaseException:
-        await line.hang_up()
+        await line.hang_up()  # noqa: ASYNC102  # it closes without waiting
         raise
 
 
