@@ -22,7 +22,7 @@ PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "no
 OURS_ALONE = [f"--ignore=tests/{name}" for name in ("e2e", "interop", "devices", "network")]
 
 #: Programs that tests need, each in a package of its name.
-TEST_TOOLS = ["espeak-ng", "sox", "tmux"]
+TEST_TOOLS = ["espeak-ng", "sox", "tmux", "valgrind"]
 
 
 def group(name: str) -> list[str]:
@@ -138,8 +138,9 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What things cost, as ratios within one run."""
-    session.install(".[cli,webrtc]")
+    """What things cost, as ratios within one run; ``-- --quick`` takes three minutes."""
+    session.install(".[cli,webrtc]", *group("bench"))
+    session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

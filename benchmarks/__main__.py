@@ -1,7 +1,10 @@
 """What things cost, as ratios within one run: ``nox -s bench``, or ``python -m benchmarks``.
 
-Each figure stands beside the bare thing it is made of, measured alternately in the same run, so
-that a slow or noisy machine slows both. Only ratios mean anything; the rest shows the noise.
+Alone it prints how many callers a core carries, beside other clients: see `benchmarks.density`.
+
+``python -m benchmarks costs`` prints what the parts cost. Each figure stands beside the bare thing
+it is made of, measured alternately in the same run, so that a slow or noisy machine slows both.
+Only ratios mean anything; the rest shows the noise.
 
 ``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
 ``python -m benchmarks pacing`` how late the frames of paced audio are; ``python -m benchmarks
@@ -32,7 +35,7 @@ from trio_pipecat._codec import decode_event, encode_command, encode_event
 from trio_pipecat.testing import Recorder, SimulatedBot, serve_bot
 from trio_pipecat.transports import _envelope as envelope
 
-from . import pacing, speech
+from . import density, pacing, speech
 
 OUTPUT = encode_event(
     tp.BotOutput(
@@ -346,20 +349,35 @@ def importing(rounds: int) -> list[Figure]:
     ]
 
 
+def import_ratios(rounds: int) -> list[float]:
+    """Return the least, the median and the greatest ratio of importing the package."""
+    figure = importing(rounds)[0]
+    return [figure.low, figure.ratio, figure.high]
+
+
 def main() -> None:
     """Measure, print a table, and write it down if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, prog="benchmarks")
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("costs", "pacing", "soak", "speech", "webrtc"),
-        default="costs",
-        help="costs by default",
+        choices=("density", "costs", "pacing", "soak", "speech", "webrtc"),
+        default="density",
+        help="density by default",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--seconds", type=float, help="how long a soak lasts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw density's chart, as SVG")
     options = parser.parse_args()
+    if options.what == "density":
+        density.main(
+            quick=options.quick,
+            importing=import_ratios,
+            json_file=options.json,
+            chart=options.chart,
+        )
+        return
     if options.what == "speech":
         speech.main(times=1 if options.quick else 5)
         return

@@ -12,7 +12,6 @@ import statistics
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import attrs
 import trio
@@ -21,6 +20,7 @@ import trio_pipecat as tp
 from trio_pipecat._tap import Tap
 from trio_pipecat.transports import Incoming
 
+from .resident import resident_kib
 from .webrtc import running_bot
 
 RATE = 16_000
@@ -37,12 +37,6 @@ def signal(frame: int) -> bytes:
     loud = frame % round(PERIOD_SECONDS / 0.02) < round(LOUD_SECONDS / 0.02)
     level, turn = LOUD if loud else QUIET, 2 * math.pi * 400 / RATE
     return array("h", (round(level * math.sin(turn * n)) for n in range(FRAME))).tobytes()
-
-
-def resident_kib() -> int:
-    """Return how much memory this process has."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 @attrs.define

@@ -1,0 +1,13 @@
+/* Lets Python tell callgrind where a measurement begins and ends: see `benchmarks.instructions`. */
+
+#include <valgrind/callgrind.h>
+
+void begin(void) {
+    CALLGRIND_START_INSTRUMENTATION;
+    CALLGRIND_ZERO_STATS;
+}
+
+void end(const char *name) {
+    CALLGRIND_DUMP_STATS_AT(name);
+    CALLGRIND_STOP_INSTRUMENTATION;
+}
