@@ -9,7 +9,7 @@ Only ratios mean anything; the rest shows the noise.
 ``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
 ``python -m benchmarks pacing`` how late the frames of paced audio are; ``python -m benchmarks
 webrtc`` what a session over WebRTC costs beside a bare aiortc client, and ``soak`` what becomes of
-one that lasts.
+one that lasts; ``soak-websocket`` what becomes of hundreds.
 """
 
 import argparse
@@ -361,12 +361,13 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("density", "costs", "pacing", "soak", "speech", "webrtc"),
+        choices=("density", "costs", "pacing", "soak", "soak-websocket", "speech", "webrtc"),
         default="density",
         help="density by default",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--seconds", type=float, help="how long a soak lasts")
+    parser.add_argument("--sessions", type=int, default=500, help="of soak-websocket")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw density's chart, as SVG")
     options = parser.parse_args()
@@ -388,6 +389,10 @@ def main() -> None:
         from . import soak  # it takes the extra
 
         soak.main(seconds=options.seconds or (30 if options.quick else 600))
+        return
+    if options.what == "soak-websocket":
+        seconds = options.seconds or (30 if options.quick else 600)
+        density.soak.main(sessions=options.sessions, seconds=seconds)
         return
     if options.what == "webrtc":
         from . import webrtc  # it takes the extra

@@ -44,7 +44,7 @@ def check_url(url: object, *schemes: str) -> SplitResult:
         raise InvalidParamsError(f"expected a {wanted} URL, not {redact(url)!r}")
     if parts.port == 0 or not _is_host(parts.hostname or ""):
         raise InvalidParamsError(f"a URL without a usable host or port: {redact(url)!r}")
-    if any(character.isspace() or not character.isprintable() for character in url):
+    if " " in url or not url.isprintable():  # all other white space is not printable
         raise InvalidParamsError("a URL with white space or control characters in it")
     return parts
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import attrs
 
+from . import soak as soak
 from ._clients import ALL
 from ._measures import FULL, QUICK, Measures
 from ._running import allow_many_files, compile_all
