@@ -9,7 +9,8 @@ Only ratios mean anything; the rest shows the noise.
 ``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
 ``python -m benchmarks pacing`` how late the frames of paced audio are; ``python -m benchmarks
 webrtc`` what a session over WebRTC costs beside a bare aiortc client, and ``soak`` what becomes of
-one that lasts; ``soak-websocket`` what becomes of hundreds.
+one that lasts; ``soak-websocket`` what becomes of hundreds;
+``tls`` what TLS costs them.
 """
 
 import argparse
@@ -361,7 +362,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("density", "costs", "pacing", "soak", "soak-websocket", "speech", "webrtc"),
+        choices=("density", "costs", "pacing", "soak", "soak-websocket", "speech", "tls", "webrtc"),
         default="density",
         help="density by default",
     )
@@ -389,6 +390,11 @@ def main() -> None:
         from . import soak  # it takes the extra
 
         soak.main(seconds=options.seconds or (30 if options.quick else 600))
+        return
+    if options.what == "tls":
+        from . import tls  # it takes trustme
+
+        tls.main(rounds=1 if options.quick else 5, seconds=3 if options.quick else 6)
         return
     if options.what == "soak-websocket":
         seconds = options.seconds or (30 if options.quick else 600)

@@ -6,6 +6,7 @@ So that what is measured is the client. Run in a process of its own; it prints i
 import asyncio
 import base64
 import hashlib
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,23 +66,32 @@ class Sink(asyncio.Protocol):
         self._answer = None
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
+async def _serve(certificate: str | None) -> None:
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Sink, "127.0.0.1", 0, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 @contextmanager
-def running_sink() -> Iterator[str]:
-    """Run one in a process of its own; give its WebSocket's address."""
-    command = [sys.executable, "-m", "benchmarks.sink"]
+def running_sink(certificate: str | None = None) -> Iterator[str]:
+    """Run one in a process of its own; give its WebSocket's address.
+
+    With the path of a certificate and its key, it is served with TLS.
+    """
+    command = [sys.executable, "-m", "benchmarks.sink", *([certificate] if certificate else [])]
+    scheme = "wss" if certificate else "ws"
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield f"ws://127.0.0.1:{int(process.stdout.readline())}/"
+            yield f"{scheme}://127.0.0.1:{int(process.stdout.readline())}/"
         finally:
             process.terminate()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(sys.argv[1] if len(sys.argv) > 1 else None))

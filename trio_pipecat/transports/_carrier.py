@@ -194,6 +194,7 @@ class TlsCarrier(Carrier, Receiver):
     def __init__(self, carrier: Carrier, pipe: TlsPipe) -> None:
         self._carrier = carrier
         self._pipe = pipe
+        self._is_broken = False
         self._receiver: Receiver
 
     @property
@@ -204,7 +205,7 @@ class TlsCarrier(Carrier, Receiver):
     @property
     def is_broken(self) -> bool:
         """What is written goes nowhere any more."""
-        return self._carrier.is_broken
+        return self._is_broken or self._carrier.is_broken
 
     def carrying(
         self, receiver: Receiver, farewell: Farewell, grace: float
@@ -215,7 +216,11 @@ class TlsCarrier(Carrier, Receiver):
 
     def write(self, data: bytes) -> None:
         """Send all of it, now or when there is room."""
-        self._carrier.write(self._pipe.encrypt(data))
+        try:
+            self._carrier.write(self._pipe.encrypt(data))
+        except SSLError:
+            # The other side has ended TLS. Whoever reads finds out, after what has come before.
+            self._is_broken = True
 
     def pause(self) -> None:
         """Read nothing until `resume`."""
