@@ -93,17 +93,21 @@ class _Outgoing:
         self._frames = 0
         self._frame = self._size_of_frame()
         self._ahead = round(rate * READ_AHEAD) * SAMPLE_WIDTH
-        self._pcm = bytearray()
+        #: What was put and not taken: of the first piece, from a place on.
+        self._pieces: list[bytes | memoryview] = []
+        self._place = 0
+        self._size = 0
         self._taken = 0
         self._arrived = trio.lowlevel.ParkingLot()
         self._wanted = trio.lowlevel.ParkingLot()
 
     async def put(self, piece: Piece) -> None:
         """Add sound; wait if there is enough for now. Cancelling: it is added whole."""
-        self._pcm += piece.pcm
+        self._pieces.append(piece.pcm)
+        self._size += len(piece.pcm)
         self._heard_until = piece.until
         self._arrived.unpark_all()
-        if len(self._pcm) > self._ahead:
+        if self._size > self._ahead:
             await self._wanted.park()
 
     async def send_rest(self) -> None:
@@ -113,7 +117,8 @@ class _Outgoing:
 
     def drop(self) -> None:
         """Forget what was not sent."""
-        self._pcm.clear()
+        self._pieces.clear()
+        self._size = 0
         self._end_source()
 
     def _end_source(self) -> None:
@@ -129,13 +134,13 @@ class _Outgoing:
     @property
     def has_frame(self) -> bool:
         """Is there something to send: a frame, or the last piece of one?"""
-        return len(self._pcm) >= (1 if self.source_ended else self._frame)
+        return self._size >= (1 if self.source_ended else self._frame)
 
     def must_hurry(self) -> bool:
         """Is what is next of a live source much later than it need be?"""
         if self._heard_until is None:
             return False
-        waiting = len(self._pcm) / SAMPLE_WIDTH / self._rate
+        waiting = self._size / SAMPLE_WIDTH / self._rate
         lag = trio.current_time() - self._heard_until + waiting
         self._least_lag = min(self._least_lag, lag)
         late = lag - self._least_lag
@@ -150,15 +155,29 @@ class _Outgoing:
     def take(self) -> bytes:
         """Take a frame. The last is short; if silence follows, that begins in the same frame."""
         size = self._frame
-        pcm = bytes(self._pcm[:size])
-        del self._pcm[:size]
+        pcm = self._cut(size)
+        self._size -= len(pcm)
         self._frames += 1
         self._frame = self._size_of_frame()
-        if len(self._pcm) <= self._ahead // 2:  # not at every frame: that would cost a switch each
+        if self._size <= self._ahead // 2:  # not at every frame: that would cost a switch each
             self._wanted.unpark_all()
         self._taken += len(pcm)
         self.report.seconds = self._taken / SAMPLE_WIDTH / self._rate
         return pcm if self.idle == "none" else pcm.ljust(size, b"\0")
+
+    def _cut(self, size: int) -> bytes:
+        """Take so many bytes from the front, or all there are."""
+        taken = []
+        while size and self._pieces:
+            piece = self._pieces[0]
+            part = bytes(piece[self._place : self._place + size])
+            taken.append(part)
+            size -= len(part)
+            self._place += len(part)
+            if self._place == len(piece):
+                del self._pieces[0]
+                self._place = 0
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
 
 class SendsAudio:

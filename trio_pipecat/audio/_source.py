@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     Of chunks that came at once, each was heard after the one before.
     """
 
-    pcm: bytes
+    pcm: bytes | memoryview
     until: float | None
 
 
@@ -179,13 +179,19 @@ class _Conversion:
         if chunk.at is not None:
             self._note_time(chunk.at, chunk.duration)
         step = round(_PIECE_SECONDS * chunk.sample_rate) * chunk.num_channels * SAMPLE_WIDTH
+        is_as_wanted = format_ == (self._to_rate, 1)
         for start in range(0, len(pcm), step):
-            piece = pcm[start : start + step]
-            if chunk.num_channels > 1:
-                piece = pcm_of(mix_down(samples_of(piece), chunk.num_channels))
+            part = memoryview(pcm)[start : start + step]
             if self._until is not None:
-                self._until += len(piece) / SAMPLE_WIDTH / chunk.sample_rate
-            yield Piece(self._resampler.resample(piece), self._until)
+                self._until += len(part) / SAMPLE_WIDTH / chunk.num_channels / chunk.sample_rate
+            # Of sound that is as it has to be nothing is copied before it is sent.
+            yield Piece(part if is_as_wanted else self._convert(bytes(part)), self._until)
+
+    def _convert(self, pcm: bytes) -> bytes:
+        channels = 1 if self._format is None else self._format[1]
+        if channels > 1:
+            pcm = pcm_of(mix_down(samples_of(pcm), channels))
+        return self._resampler.resample(pcm)
 
     def _note_time(self, at: float, duration: float) -> None:
         """A chunk was heard from `at` on, or came then, in a burst with others."""
