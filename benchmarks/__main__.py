@@ -368,6 +368,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--seconds", type=float, help="how long a soak lasts")
+    parser.add_argument("--rounds", type=int, help="of density; 3 by default")
     parser.add_argument("--sessions", type=int, default=500, help="of soak-websocket")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw density's chart, as SVG")
@@ -375,6 +376,7 @@ def main() -> None:
     if options.what == "density":
         density.main(
             quick=options.quick,
+            rounds=options.rounds,
             importing=import_ratios,
             json_file=options.json,
             chart=options.chart,

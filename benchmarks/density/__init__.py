@@ -37,6 +37,7 @@ _PACKAGES = ("trio", "trio-websocket", "websockets", "aiohttp", "picows", "uvloo
 def main(
     *,
     quick: bool,
+    rounds: int | None,
     importing: Callable[[int], Sequence[float]],
     json_file: Path | None,
     chart: Path | None,
@@ -44,6 +45,8 @@ def main(
     """Measure, and print the tables.
 
     Args:
+        quick: fewer clients, shorter trials, one round.
+        rounds: how many, if not as many as usual.
         importing: measures how much longer importing trio_pipecat takes than its dependencies, in
             as many rounds as it is told.
         json_file: where everything is written.
@@ -51,6 +54,8 @@ def main(
     """
     began = time.monotonic()
     plan = QUICK if quick else FULL
+    if rounds is not None:
+        plan = attrs.evolve(plan, rounds=rounds)
     wanted = [client for client in ALL if client.quick or not quick]
     lines = {client.key: client.missing() for client in wanted}
     for line in filter(None, lines.values()):
