@@ -1,7 +1,14 @@
-"""The beat on which the user's voice goes out, in virtual time."""
+"""The beat on which the user's voice goes out, in virtual time.
 
+Each test runs twice: over a link that takes frames without waiting, so that the pacer sends them,
+and over one that never does, so that the sender's own task has to. Nobody can tell which it was.
+"""
+
+import random
+from collections import Counter
 from collections.abc import AsyncGenerator
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -27,11 +34,20 @@ FRAME = 320
 class Line(SendsAudio):
     """A session that notes what it is given, and when; and may be held up, or over."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_directly: bool) -> None:
         self.frames: list[tuple[float, bytes]] = []
+        self.takes_directly = takes_directly
         self.open = True
         #: By the number of a frame: how long the link takes for it.
         self.holds: dict[int, float] = {}
+
+    def send_frame_nowait(self, chunk: AudioChunk) -> bool:
+        assert RATE == chunk.sample_rate
+        held_up = self.holds.get(len(self.frames), 0)
+        if held_up or not (self.takes_directly and self.open):
+            return False
+        self.frames.append((trio.current_time(), chunk.pcm))
+        return True
 
     async def send_frame(self, chunk: AudioChunk) -> bool:
         assert RATE == chunk.sample_rate
@@ -55,8 +71,8 @@ class Line(SendsAudio):
 class Stage:
     """A sender that runs, and the line it sends on."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.line = Line()
+    def __init__(self, nursery: trio.Nursery, *, takes_directly: bool) -> None:
+        self.line = Line(takes_directly=takes_directly)
         self.lateness = Lateness()
         self.sender = AudioSender(self.line, RATE, self.lateness)
         nursery.start_soon(self.sender.run)
@@ -77,10 +93,16 @@ async def source(*steps: bytes | float) -> AsyncGenerator[Piece, None]:
             await trio.sleep(step)
 
 
+@pytest.fixture(params=[True, False], ids=["by the pacer", "by the task"])
+def takes_directly(request: pytest.FixtureRequest) -> bool:
+    """Does the link take frames without waiting?"""
+    return bool(request.param)
+
+
 @pytest.fixture
-def stage(nursery: trio.Nursery) -> Stage:
+def stage(nursery: trio.Nursery, takes_directly: bool) -> Stage:
     """Return a running sender on a virtual clock."""
-    return Stage(nursery)
+    return Stage(nursery, takes_directly=takes_directly)
 
 
 async def test_a_frame_goes_out_every_20_ms(autojump_clock: MockClock, stage: Stage) -> None:
@@ -108,12 +130,17 @@ async def test_an_hour_does_not_drift(autojump_clock: MockClock, stage: Stage) -
 
 
 async def test_a_rate_of_which_a_frame_is_no_whole_number_does_not_drift(
-    autojump_clock: MockClock, nursery: trio.Nursery
+    autojump_clock: MockClock, nursery: trio.Nursery, takes_directly: bool
 ) -> None:
     """220 samples and a half are 220 and 221 in turn; a minute takes a minute."""
     sizes: list[int] = []
 
     class Odd(SendsAudio):
+        def send_frame_nowait(self, chunk: AudioChunk) -> bool:
+            if takes_directly:
+                sizes.append(chunk.num_frames)
+            return takes_directly
+
         async def send_frame(self, chunk: AudioChunk) -> bool:
             await trio.lowlevel.checkpoint()
             sizes.append(chunk.num_frames)
@@ -361,6 +388,19 @@ async def test_a_live_source_that_is_in_time_is_not_hurried(
     assert bytes(range(1, 101)) == bytes(pcm[0] for _, pcm in stage.line.frames)
 
 
+async def test_a_live_source_is_hurried_up_to_three_times_as_fast(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """Each frame is sent once, and only those of the beat count as in time or late."""
+    report = await stage.sender.stream(live((20, 0.4)), "none")
+    assert report is not None
+    at_once = Counter(stage.line.times)
+    assert 3 == max(at_once.values())
+    assert report.lateness.count == len(at_once)
+    assert 100 - len(at_once) == round(report.hurried_seconds / FRAME_SECONDS)
+    assert bytes(range(1, 101)) == bytes(pcm[0] for _, pcm in stage.line.frames)
+
+
 async def test_a_microphone_whose_clock_is_fast_does_not_fall_behind(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
@@ -390,3 +430,57 @@ async def test_what_was_made_ahead_is_not_hurried(autojump_clock: MockClock, sta
     report = await stage.sender.stream(burst(), "none")
     assert report is not None
     assert (0, 2) == (report.hurried_seconds, pytest.approx(trio.current_time()))
+
+
+# -- both ways ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("idle", ["silence", "none"])
+@pytest.mark.parametrize("scene", ["made", "pauses", "held up", "stalls", "live", "jitters"])
+async def test_nobody_can_tell_who_sends(
+    autojump_clock: MockClock, nursery: trio.Nursery, scene: str, idle: IdleAudio
+) -> None:
+    """The frames, their times and the reports are the same."""
+    frame, seen = b"\1" * FRAME, []
+    rng = random.Random(7)
+    delays = [(number, rng.random() * 0.3) for number in range(0, 100, 9)]
+    for takes_directly in (True, False):
+        # Between two ticks, so that nothing else happens at the same moment as a beat.
+        await trio.sleep_until(round(trio.current_time() + 10) + 0.003)
+        stage, began = Stage(nursery, takes_directly=takes_directly), trio.current_time()
+        sources = {
+            "made": source(frame * 30, b"\2" * 100),
+            "pauses": source(frame, 0.053, frame, 0.507, frame * 3, 0.011, frame),
+            "held up": source(frame * 30),
+            "stalls": source(frame * 30),
+            "live": live((20, 0.4), (60, 0.2)),
+            "jitters": live(*delays),
+        }
+        if scene in ("held up", "stalls"):
+            stage.line.holds[5] = 0.1 if scene == "held up" else MAX_CATCH_UP + 0.1
+        for name, other in sources.items():
+            if name != scene:
+                await other.aclose()
+        report = await stage.sender.stream(sources[scene], idle)
+        assert report is not None
+        await trio.sleep(0.503)
+        stage.line.open = False
+        await trio.sleep(0.1)
+        frames = [(round(at - began, 6), pcm) for at, pcm in stage.line.frames]
+        lateness = report.lateness
+        figures = attrs.asdict(report, filter=lambda field, _: field.name != "lateness")
+        seen.append(
+            (
+                frames,
+                {name: round(value, 6) for name, value in figures.items()},
+                (lateness.count, round(lateness.max, 6)),
+            )
+        )
+    if scene not in ("live", "jitters"):
+        assert seen[0] == seen[1]
+        return
+    # Of a burst that comes while a frame is sent, who waits for the link sees more, a beat earlier.
+    (ours, *report_of_ours), (others, *report_of_others) = seen
+    assert report_of_ours == report_of_others
+    assert [pcm for _, pcm in ours] == [pcm for _, pcm in others]
+    assert max(abs(one - other) for (one, _), (other, _) in zip(ours, others, strict=True)) < 0.03

@@ -2,16 +2,25 @@
 
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import trio
+from raw_server import BINARY, RawPeer, frame, serve_raw
 from scripted import just_ready, scripted
 from trio.testing import MockClock
 
 import trio_pipecat as tp
+from trio_pipecat._codec import decode_command, encode_event
+from trio_pipecat._tap import Tap
 from trio_pipecat.transports import MemoryTransport, memory_transport_pair
+from trio_pipecat.transports._envelope import (
+    decode,
+    encode_audio,
+    encode_interruption,
+    encode_message,
+)
 
 
 class WithoutRtvi(MemoryTransport):
@@ -176,3 +185,202 @@ async def test_a_reader_that_is_full_still_gets_the_end(autojump_clock: MockCloc
         kinds = [type(event) async for event in reader]
     assert tp.Disconnected is kinds[-1]
     assert 9 == len(kinds)
+
+
+# -- sound that comes directly -----------------------------------------------------------------
+
+
+class SocketBot:
+    """A bot on a real socket: only there sound is given out as it comes, or left out."""
+
+    def __init__(self) -> None:
+        self._words, self._orders = trio.open_memory_channel[bytes](100)
+
+    async def serve(self, peer: RawPeer) -> None:
+        """Become ready, say what the test says, and be polite at the end."""
+        await peer.accept()
+        hello = await peer.frame()
+        assert hello is not None
+        received = decode_command(str(decode(hello.payload)))
+        assert isinstance(received, tuple)
+        ready = encode_event(tp.BotReady(id=received[0], version="2.2.0"))
+        await peer.send(frame(BINARY, encode_message(ready)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._talk, peer)
+            await peer.good_close()
+            nursery.cancel_scope.cancel()
+
+    async def _talk(self, peer: RawPeer) -> None:
+        async for words in self._orders:
+            await peer.send(words)
+
+    def say(self, *items: tp.BotMessage | tp.AudioChunk | None) -> None:
+        """Say all that, in one packet; None is an interruption."""
+        data = b""
+        for item in items:
+            if isinstance(item, tp.AudioChunk):
+                data += frame(BINARY, encode_audio(item))
+            elif item is None:
+                data += frame(BINARY, encode_interruption())
+            else:
+                data += frame(BINARY, encode_message(encode_event(item)))
+        self._words.send_nowait(data)
+
+
+@asynccontextmanager
+async def talking() -> AsyncGenerator[tuple[SocketBot, tp.Session], None]:
+    """A session with such a bot, which is ready."""
+    bot = SocketBot()
+    async with serve_raw(bot.serve) as server, tp.open_session(ws_url=server.url) as session:
+        await session.wait_ready()
+        yield bot, session
+
+
+def sound(number: int, *, rate: int = 16_000, size: int = 640) -> tp.AudioChunk:
+    """Return 20 ms of sound, which tells which it is."""
+    return tp.AudioChunk(bytes([number]) * size, rate)
+
+
+def mark(number: int) -> tp.BotMessage:
+    """Return a message that a test can wait for."""
+    return tp.ServerMessage(data=number)
+
+
+async def heard_by(stream: Any) -> list[int]:
+    """Return which sounds a stream has, unread."""
+    numbers = []
+    with suppress(trio.WouldBlock):
+        while True:
+            numbers.append(stream.receive_nowait().pcm[0])
+    return numbers
+
+
+@pytest.mark.socket
+async def test_sound_that_nobody_hears_is_announced_all_the_same() -> None:
+    """Once for each format, in its turn."""
+    async with talking() as (bot, session):
+        with session.subscribe(tp.AudioStarted, tp.ServerMessage) as events:
+            bot.say(*map(sound, range(5)), mark(1))
+            bot.say(sound(5, rate=24_000), sound(6, rate=24_000), mark(2), sound(7), sound(8))
+            bot.say(sound(9), mark(3))
+            seen = []
+            while 3 not in seen:
+                event = await events.receive()
+                seen.append(event.sample_rate if isinstance(event, tp.AudioStarted) else event.data)
+    assert [16_000, 1, 24_000, 2, 16_000, 3] == seen
+
+
+@pytest.mark.socket
+async def test_who_listens_later_hears_what_is_said_from_then_on() -> None:
+    """All of it, and nothing of what was said before."""
+    async with talking() as (bot, session):
+        bot.say(*map(sound, range(5)), mark(1))
+        await session.wait_event(tp.ServerMessage)
+        assert 0 == session.audio.unread
+        reader = aiter(session.audio)
+        bot.say(*map(sound, range(5, 10)), mark(2))
+        await session.wait_event(tp.ServerMessage)
+        assert [5, 6, 7, 8, 9] == [(await anext(reader)).pcm[0] for _ in range(5)]
+        del reader
+        bot.say(*map(sound, range(10, 15)), mark(3))
+        await session.wait_event(tp.ServerMessage)
+        assert 0 == session.audio.unread
+        assert [] == await heard_by(session.audio)  # now this task reads
+        bot.say(sound(15), mark(4))
+        await session.wait_event(tp.ServerMessage)
+        assert [15] == await heard_by(session.audio)
+
+
+@pytest.mark.socket
+async def test_half_a_sample_that_nobody_heard_is_not_missed() -> None:
+    """Whoever begins to listen in the middle of it hears whole samples."""
+    async with talking() as (bot, session):
+        bot.say(sound(1), sound(2, size=641), mark(1))
+        await session.wait_event(tp.ServerMessage)
+        reader = aiter(session.audio)
+        bot.say(sound(3, size=639), sound(4))
+        first, second = await anext(reader), await anext(reader)
+        assert b"\2" + b"\3" * 639 == first.pcm
+        assert sound(4) == second
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("packets", [1, 6])
+async def test_sound_and_events_are_in_order(packets: int) -> None:
+    """When an event is there, so is all the sound that was said before it."""
+    async with talking() as (bot, session):
+        reader = aiter(session.audio)
+        items = [sound(1), sound(2), mark(1), sound(3), mark(2), sound(4)]
+        if packets == 1:
+            bot.say(*items)
+        else:
+            for item in items:
+                bot.say(item)
+        with session.subscribe(tp.ServerMessage) as marks:
+            for number, said in ((1, 2), (2, 3)):
+                assert number == (await marks.receive()).data
+                assert said <= session.audio.unread
+        assert [1, 2, 3, 4] == [(await anext(reader)).pcm[0] for _ in range(4)]
+
+
+@pytest.mark.socket
+async def test_an_interruption_takes_what_came_directly() -> None:
+    """And nothing of what comes after it."""
+    async with talking() as (bot, session):
+        reader = aiter(session.audio)
+        bot.say(*map(sound, range(1, 6)))
+        bot.say(None, sound(6), mark(1))
+        await session.wait_event(tp.ServerMessage)
+        assert 6 == (await anext(reader)).pcm[0]
+        assert 0.1 == pytest.approx(session.audio.flushed_seconds)
+
+
+@pytest.mark.socket
+async def test_a_tap_is_told_of_sound_that_nobody_hears() -> None:
+    """Of each chunk, in its order, as long as it is there."""
+
+    class Notes(Tap):
+        def __init__(self) -> None:
+            self.received_items: list[object] = []
+
+        def received(self, item: object, at: float) -> None:
+            is_sound = isinstance(item, tp.AudioChunk)
+            self.received_items.append(item.pcm[0] if is_sound else "message")
+
+    async with talking() as (bot, session):
+        notes = Notes()
+        bot.say(sound(1), sound(2), mark(1))
+        await session.wait_event(tp.ServerMessage)
+        session._driver.add_tap(notes)
+        bot.say(sound(3), sound(4), mark(2), sound(5), mark(3))
+        await session.wait_event(tp.ServerMessage, where=lambda event: event.data == 3)
+        session._driver.remove_tap(notes)
+        bot.say(sound(6), mark(4))
+        await session.wait_event(tp.ServerMessage)
+    assert [3, 4, "message", 5, "message"] == notes.received_items
+
+
+@pytest.mark.socket
+async def test_sound_does_not_wait_for_the_session_to_run() -> None:
+    """It is there in the step in which it comes: no task of the session's had to be woken."""
+
+    class Steps(trio.abc.Instrument):
+        count = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.count += task.name == "trio_pipecat: session"
+
+    async with talking() as (bot, session):
+        reader = aiter(session.audio)
+        bot.say(sound(1), mark(1))
+        await session.wait_event(tp.ServerMessage)
+        await trio.testing.wait_all_tasks_blocked()
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        for number in range(2, 20):
+            bot.say(sound(number))
+            while session.audio.unread < number:
+                await trio.sleep(0.001)
+        trio.lowlevel.remove_instrument(steps)
+        assert [*range(1, 20)] == [(await anext(reader)).pcm[0] for _ in range(19)]
+    assert 0 == steps.count

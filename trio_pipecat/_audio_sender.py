@@ -315,11 +315,14 @@ class AudioSender:
         self._lateness.add(late)
         if stream is not None:
             stream.report.lateness.add(late)
-            # What is left of the hurry is for the task.
-            if stream.must_hurry():
-                self._held = AudioChunk(stream.take(), self.rate)
+            for _ in range(_HURRY):
+                if not stream.must_hurry():
+                    break
                 stream.report.hurried_seconds += FRAME_SECONDS
-                return False
+                chunk = AudioChunk(stream.take(), self.rate)
+                if not self._session.send_frame_nowait(chunk):
+                    self._held = chunk
+                    return False
         return True
 
     async def _wait_for_source(self, stream: _Outgoing, tick: int) -> int:

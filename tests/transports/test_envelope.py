@@ -21,6 +21,7 @@ from trio_pipecat.transports._envelope import (
     encode_audio,
     encode_interruption,
     encode_message,
+    find_audio,
 )
 
 INCOMING = (str, AudioChunk, Interruption, Undecodable)
@@ -346,3 +347,136 @@ def test_frames_of_the_servers_code_are_read(server_frame, data):
         frame.text.text = "hi"
         expected = Undecodable("a frame of kind text", frame.SerializeToString())
     assert expected == decode(frame.SerializeToString())
+
+
+# -- sound that is found without decoding ------------------------------------------------------
+
+
+def check_found(data):
+    """Check that what is found in a frame is what decoding it gives; return whether it was."""
+    found = find_audio(data)
+    if found is None:
+        return False
+    size, end = found
+    chunk = decode(data)
+    if isinstance(chunk, Undecodable):
+        assert "audio" in chunk.detail
+    else:
+        assert size == len(chunk.pcm)
+        # The end says how it sounds: with other samples before it, that is the same.
+        other = decode(frame_of(b"\x1a\x02\x01\x02" + end))
+        assert (chunk.sample_rate, chunk.num_channels) == (other.sample_rate, other.num_channels)
+    return True
+
+
+def frame_of(audio):
+    """Return a frame that holds this as its sound."""
+    return b"\x12" + number(len(audio)) + audio
+
+
+def number(value, *, bytes_more=0):
+    """Return a number as protobuf writes it, or with as many bytes more as it need not have."""
+    digits = []
+    while value or not digits:
+        digits.append(value & 0x7F)
+        value >>= 7
+    digits += [0] * bytes_more
+    return bytes([digit | 0x80 for digit in digits[:-1]] + digits[-1:])
+
+
+@given(
+    pcm=st.binary() | st.integers(1, 100_000).map(bytes),
+    rate=st.integers(0, 2**32 - 1),
+    channels=st.integers(0, 2**32 - 1),
+    id_=st.integers(0, 2**64 - 1),
+    name=st.text(),
+    pts=st.none() | st.integers(0, 2**64 - 1),
+)
+def test_what_is_found_is_what_decoding_gives(server_frame, pcm, rate, channels, id_, name, pts):
+    """Of any sound that the server's own code writes."""
+    frame = server_frame()
+    audio = frame.audio
+    audio.audio, audio.sample_rate, audio.num_channels = pcm, rate, channels
+    audio.id, audio.name = id_, name
+    if pts is not None:
+        audio.pts = pts
+    was_found = check_found(frame.SerializeToString())
+    assert was_found is (bool(pcm) and not pcm.startswith(b"RIFF"))
+
+
+@given(pcm=st.binary(min_size=1), rate=st.integers(1, 192_000), channels=st.integers(1, 8))
+def test_our_own_sound_is_found(pcm, rate, channels):
+    """With what follows it."""
+    data = encode_audio(AudioChunk(pcm, rate, channels))
+    assert check_found(data) is not pcm.startswith(b"RIFF")
+
+
+def test_two_that_end_alike_sound_alike():
+    """And two that sound differently end differently."""
+    formats = [(24_000, 1), (24_000, 2), (16_000, 1), (16_000, 2)]
+    ends = {
+        (rate, channels): {
+            find_audio(encode_audio(AudioChunk(bytes(size), rate, channels)))[1]
+            for size in (1, 2, 640, 100_000)
+        }
+        for rate, channels in formats
+    }
+    assert [1] * 4 == [len(end) for end in ends.values()]
+    assert 4 == len(set().union(*ends.values()))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x12",
+        b"\x12\x00",
+        SERVER_MESSAGE,
+        SERVER_INTERRUPTION,
+        SERVER_TEXT,
+        SERVER_TRANSCRIPTION,
+        encode_audio(AudioChunk(b"", 16_000)),
+        encode_audio(AudioChunk(b"RIFF\x00\x00", 16_000)),
+        frame_of(b"\x20\xc0\xbb\x01\x1a\x02\x01\x02\x28\x01"),
+        frame_of(b"\x1a\x05\x01\x02"),
+        frame_of(b"\x12\x7fname"),
+        encode_audio(AudioChunk(b"\x01\x02", 16_000)) + encode_message("hi"),
+        encode_audio(AudioChunk(b"\x01\x02", 16_000)) * 2,
+    ],
+    ids=range(14),
+)
+def test_what_is_no_sound_as_a_server_writes_it(data):
+    """That is for decoding to find out."""
+    assert None is find_audio(data)
+
+
+@pytest.mark.parametrize("frame", [SERVER_AUDIO, SERVER_AUDIO_PTS, OUR_FRAMES[1]])
+def test_sound_that_was_cut_or_goes_on_is_not_found(frame):
+    """Anywhere."""
+    assert check_found(frame)
+    for cut in range(len(frame)):
+        assert None is find_audio(frame[:cut])
+    for more in (b"\x00", b"\xff", b"\x78\x01", frame):
+        assert None is find_audio(frame + more)
+
+
+@given(data=st.binary() | st.binary().map(frame_of))
+def test_any_bytes_may_be_looked_at(data):
+    """Nothing is raised, and nothing is found that is not there."""
+    found = find_audio(data)
+    if found is not None:
+        size, end = found
+        assert size + len(end) < len(data)
+        assert data.endswith(end)
+
+
+@pytest.mark.parametrize("where", ["frame", "id", "sound"])
+def test_a_number_that_is_too_long_is_none(where):
+    """Protobuf's have ten bytes at most; longer ones would take for ever to add up."""
+    id_ = b"\x08" + number(7, bytes_more=10 if where == "id" else 0)
+    pcm = b"\x1a" + number(2, bytes_more=10 if where == "sound" else 0) + b"\x01\x02"
+    audio = id_ + pcm + b"\x20\x01\x28\x01"
+    data = b"\x12" + number(len(audio), bytes_more=10 if where == "frame" else 0) + audio
+    with pytest.raises(ProtocolError):
+        decode(data)
+    assert None is find_audio(data)

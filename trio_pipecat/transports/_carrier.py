@@ -11,7 +11,7 @@ carries many sockets at the cost of one task is in `_engine`.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from ssl import SSLError
 from typing import Final, TypeAlias
 
@@ -122,10 +122,13 @@ class StreamCarrier(Carrier):
         self, receiver: Receiver, farewell: Farewell, grace: float
     ) -> AsyncGenerator[None, None]:
         """Carry while the block lasts."""
-        async with self._stream, open_services(farewell, grace=grace) as services:
-            services.start(self._read, receiver, name="trio_pipecat: WebSocket reader")
-            services.start(self._write, receiver, name="trio_pipecat: WebSocket writer")
-            yield
+        try:
+            async with self._stream, open_services(farewell, grace=grace) as services:
+                services.start(self._read, receiver, name="trio_pipecat: WebSocket reader")
+                services.start(self._write, receiver, name="trio_pipecat: WebSocket writer")
+                yield
+        finally:
+            self._break()
 
     def write(self, data: bytes) -> None:
         """Send all of it, now or when there is room."""
@@ -150,22 +153,28 @@ class StreamCarrier(Carrier):
 
     def close(self) -> None:
         """Close now."""
-        self._is_broken = self._is_closed = True
+        self._is_closed = True
+        self._break()
         self._reading.cancel()
         self._writing.cancel()
 
     async def _read(self, receiver: Receiver) -> None:
         with self._reading:
             try:
-                while data := await self._stream.receive_some(READ_SIZE):
-                    receiver.bytes_came(bytes(data))
-                    while self._is_paused:
-                        await self._changed.park()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
+                while data := await self._receive():
+                    receiver.bytes_came(data)
             except Exception as error:
                 receiver.fail(error)
         receiver.end_came()
+
+    async def _receive(self) -> bytes:
+        """Return what comes, when it may be given on; nothing: it is over."""
+        data = b""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            data = bytes(await self._stream.receive_some(READ_SIZE))
+        while self._is_paused:
+            await self._changed.park()
+        return data
 
     async def _write(self, receiver: Receiver) -> None:
         with self._writing:
@@ -177,15 +186,20 @@ class StreamCarrier(Carrier):
                     data = b"".join(self._unwritten)
                     self._unwritten.clear()
                     await self._stream.send_all(data)
-                    self._unsent -= len(data)
+                    self._unsent = max(self._unsent - len(data), 0)
                     receiver.room_came()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
         # Whoever waits for room would wait for ever.
-        self._is_broken = True
+        self._break()
         receiver.room_came()
         if self._is_closed or self._is_finishing:
             await trio.aclose_forcefully(self._stream)
+
+    def _break(self) -> None:
+        self._is_broken = True
+        self._unwritten.clear()
+        self._unsent = 0
 
 
 class TlsCarrier(Carrier, Receiver):
@@ -195,6 +209,8 @@ class TlsCarrier(Carrier, Receiver):
         self._carrier = carrier
         self._pipe = pipe
         self._is_broken = False
+        #: Nothing that still comes is for anybody.
+        self._is_over = False
         self._receiver: Receiver
 
     @property
@@ -240,6 +256,8 @@ class TlsCarrier(Carrier, Receiver):
 
     def bytes_came(self, data: bytes | memoryview) -> None:
         """Take what came, encrypted."""
+        if self._is_over:
+            return
         try:
             self._pipe.feed(data)
             while plain := self._pipe.decrypt():
@@ -250,6 +268,8 @@ class TlsCarrier(Carrier, Receiver):
             return
         self._carrier.write(self._pipe.to_send())
         if self._pipe.is_over:
+            self._is_over = True
+            self._carrier.pause()
             self.end_came()
 
     def end_came(self) -> None:

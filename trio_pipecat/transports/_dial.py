@@ -15,7 +15,7 @@ from ._carrier import READ_SIZE, Carrier, StreamCarrier, TlsCarrier
 from ._engine import Engine, SocketCarrier
 from ._tls_pipe import TlsPipe
 from ._upgrade import UpgradeRequest, refused
-from ._ws_client import Consent, Handshake, goodbye
+from ._ws_client import Consent, Frames, Handshake
 
 #: How long who is cancelled waits for the consent to an upgrade, to say goodbye properly.
 _LATE_CONSENT: Final = 0.5
@@ -36,7 +36,11 @@ class Line:
         """
         self._pipe = pipe
         while True:
-            is_done = pipe.shake_hands()
+            try:
+                is_done = pipe.shake_hands()
+            except SSLError:
+                await self.send(b"")  # the other side is told why
+                raise
             if data := pipe.to_send():
                 await self._stream.send_all(data)
             if is_done:
@@ -51,14 +55,14 @@ class Line:
     async def receive(self) -> bytes:
         """Return what came; nothing: it is over."""
         with suppress(trio.BrokenResourceError, SSLError):
-            while data := await self._stream.receive_some(READ_SIZE):
-                if self._pipe is None:
-                    return bytes(data)
-                self._pipe.feed(data)
-                if plain := b"".join(iter(self._pipe.decrypt, b"")):
+            if self._pipe is None:
+                return bytes(await self._stream.receive_some(READ_SIZE))
+            while True:
+                # Some may have come with the last of the handshake.
+                plain = b"".join(iter(self._pipe.decrypt, b""))
+                if plain or self._pipe.is_over:
                     return plain
-                if self._pipe.is_over:
-                    break
+                self._pipe.feed(await self._stream.receive_some(READ_SIZE))
         return b""
 
     async def hang_up(self) -> None:
@@ -142,11 +146,15 @@ async def _decline(
     """Say goodbye to a server that has agreed by now: it has a bot waiting, who wants to hear."""
     patience = min(_LATE_CONSENT, options.grace)
     with trio.move_on_after(patience, shield=True) as scope, suppress(TransportStartError):
-        await _wait_for_consent(line, handshake, request)
+        said = await _wait_for_consent(line, handshake, request)
         scope.deadline = trio.current_time() + options.grace
-        await line.send(goodbye())
-        while await line.receive():
-            pass
+        frames = Frames(options.max_receive_size, on_message=bool, on_answer=bool, on_pong=bool)
+        await line.send(frames.close(1000))
+        while frames.receive(said) is None:
+            frames.is_paused = False
+            said = await line.receive()
+            if not said:
+                break
 
 
 def _take_socket(stream: trio.SocketStream) -> socket.socket | None:

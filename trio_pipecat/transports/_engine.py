@@ -31,6 +31,11 @@ from .._causes import root_cause
 from .._errors import TransportStartError
 from ._carrier import READ_SIZE, Carrier, Farewell, Receiver
 
+#: How long those who still use the engine have when the run is over, in seconds.
+_LAST_SECONDS: Final = 1.0
+#: So often is sent on one socket between two others, and so much at least is sent at a time.
+_SENDS_A_TURN: Final = 4
+_SENT_TOGETHER: Final = 64 * 1024
 #: How much that nobody reads any more is taken out of a socket before it is closed: what is left
 #: there would have the kernel reset the connection, and take our goodbye from the other side.
 _MOST_DRAINED: Final = 1024 * 1024
@@ -62,9 +67,10 @@ class Engine:
     def __init__(self) -> None:
         self.users = 0
         self.stopped = trio.Event()
+        self._is_unused = trio.Event()
         #: What is read goes here first. Whoever it is for takes a copy of what it keeps.
         self.buffer = memoryview(bytearray(READ_SIZE))
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope(shield=True)
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
         self._carriers: dict[int, SocketCarrier] = {}
         self._alarms: list[tuple[float, int, Alarm]] = []
@@ -81,19 +87,37 @@ class Engine:
     async def run(self) -> None:
         """Watch until `stop`."""
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._keep_time)
-                    if self._epoll is not None:
-                        nursery.start_soon(self._poll, self._epoll)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                try:
+                    await self._is_unused.wait()
+                except trio.Cancelled:
+                    # The run is over, and with it those who use this: their goodbyes are still to
+                    # be answered. Who does not leave even then is in a generator that trio ends
+                    # after this.
+                    with trio.move_on_after(_LAST_SECONDS, shield=True):
+                        await self._is_unused.wait()
+                    raise
+                finally:
+                    self._scope.cancel()
         finally:
-            if self._epoll is not None:
-                self._epoll.close()
+            epoll, self._epoll = self._epoll, None
+            for carrier in [*self._carriers.values()]:
+                carrier.lose()
+            if epoll is not None:
+                epoll.close()
             self.stopped.set()
 
     def stop(self) -> None:
         """Have `run` return."""
-        self._scope.cancel()
+        self._is_unused.set()
+
+    async def _watch(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_time)
+                if self._epoll is not None:
+                    nursery.start_soon(self._poll, self._epoll)
 
     # Ctrl-C strikes whoever runs, and must not strike what all sessions need.
     @trio.lowlevel.enable_ki_protection
@@ -140,8 +164,10 @@ class Engine:
 
     def forget(self, descriptor: int) -> None:
         """Watch a socket no more."""
-        if self._epoll is not None and self._carriers.pop(descriptor, None) is not None:
-            self._epoll.unregister(descriptor)
+        watched = self._carriers.pop(descriptor, None) is not None
+        if self._epoll is not None and watched:
+            with suppress(OSError):  # somebody has closed it behind our back
+                self._epoll.unregister(descriptor)
 
 
 _engine: trio.lowlevel.RunVar[Engine | None] = trio.lowlevel.RunVar("trio_pipecat engine", None)
@@ -198,7 +224,7 @@ class SocketCarrier(Carrier):
         self._descriptor = sock.fileno()
         self._receiver: Receiver
         #: What the socket did not take; None: it took all.
-        self._rest: deque[bytes | memoryview] | None = None
+        self._rest: deque[bytes | bytearray | memoryview] | None = None
         self._unsent = 0
         self._is_broken = False
         self._is_finishing = False
@@ -229,8 +255,7 @@ class SocketCarrier(Carrier):
         if self._is_broken or self._is_finishing or not data:
             return
         if self._rest is not None:
-            self._rest.append(data)
-            self._unsent += len(data)
+            self._keep_for_later(self._rest, data)
             return
         try:
             sent = self._socket.send(data)
@@ -260,13 +285,26 @@ class SocketCarrier(Carrier):
         self._forget_rest()
         with suppress(OSError):
             for _ in range(_MOST_DRAINED // READ_SIZE):
-                if not self._socket.recv_into(self._engine.buffer):
+                # Not into the buffer: what is there may be why this is closed.
+                if not self._socket.recv(READ_SIZE):
                     break
         self._socket.close()
         self._descriptor = -1
 
-    def _write_rest(self, rest: "deque[bytes | memoryview]") -> None:
-        while rest:
+    def _keep_for_later(self, rest: "deque[bytes | bytearray | memoryview]", data: bytes) -> None:
+        self._unsent += len(data)
+        last = rest[-1]
+        if len(data) >= _SENT_TOGETHER:
+            rest.append(data)
+        elif isinstance(last, bytearray) and len(last) < _SENT_TOGETHER:
+            last += data  # a call of the system for each small piece would keep all others waiting
+        else:
+            rest.append(bytearray(data))
+
+    def _write_rest(self, rest: "deque[bytes | bytearray | memoryview]") -> None:
+        for _ in range(_SENDS_A_TURN):
+            if not rest:
+                break
             data = rest[0]
             try:
                 sent = self._socket.send(data)
@@ -329,15 +367,22 @@ class SocketCarrier(Carrier):
         if size:
             self._receiver.bytes_came(self._engine.buffer[:size])
         else:
-            self.close()
-            self._receiver.end_came()
-            self._receiver.room_came()
+            self.lose()
+
+    def lose(self) -> None:
+        """Close, and tell the receiver that nothing more comes."""
+        self.close()
+        self._receiver.end_came()
+        self._receiver.room_came()
 
     def _set_mask(self, mask: int) -> None:
         if mask != self._mask:
             self._mask = mask
             if self._is_watched:
-                self._engine.change(self._descriptor, mask)
+                try:
+                    self._engine.change(self._descriptor, mask)
+                except OSError:  # somebody has closed it behind our back
+                    self.lose()
 
     def watch(self) -> None:
         """Have the engine watch the socket."""
@@ -363,7 +408,11 @@ class _Carrying:
         self._grace = grace
 
     async def __aenter__(self) -> None:
-        self._carrier.watch()
+        try:
+            self._carrier.watch()
+        except OSError as error:
+            self._carrier.close()
+            raise TransportStartError("connect", root_cause(error)) from error
 
     async def __aexit__(
         self,

@@ -165,13 +165,13 @@ def find_audio(data: bytes) -> tuple[int, bytes] | None:
         size, at = _varint(data, 1)
         if at + size != len(data):
             return None
-        while data[at] != _PCM_TAG:
-            tag = data[at]
+        if data[at] == _ID_TAG:
+            _, at = _varint(data, at + 1)
+        if data[at] == _NAME_TAG:
             size, at = _varint(data, at + 1)
-            if tag == _NAME_TAG:
-                at += size
-            elif tag != _ID_TAG:
-                return None
+            at += size
+        if data[at] != _PCM_TAG:
+            return None
         size, at = _varint(data, at + 1)
     except IndexError:
         return None
@@ -182,9 +182,11 @@ def find_audio(data: bytes) -> tuple[int, bytes] | None:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return a number, and where what follows it begins."""
-    value = shift = 0
-    while (byte := data[at]) & 0x80:
-        value |= (byte & 0x7F) << shift
-        shift += 7
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = data[at]
         at += 1
-    return value | byte << shift, at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise IndexError("a number of more than 64 bits")

@@ -3,7 +3,8 @@
 import importlib
 from typing import Any, Final, cast
 
-from .._errors import UnsupportedFeatureError
+from .._causes import root_cause
+from .._errors import TransportStartError, UnsupportedFeatureError
 from ._abc import Connector
 
 _CONNECTORS: Final = {
@@ -20,6 +21,7 @@ def find_connector(name: str) -> Connector:
 
     Raises:
         UnsupportedFeatureError: there is none of this name, or its extra is not installed.
+        TransportStartError: it can't be loaded, because no file can be opened.
     """
     return cast(Connector, _load(_CONNECTORS, name))
 
@@ -40,5 +42,7 @@ def _load(registry: dict[str, str], name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in _WEBRTC_EXTRA:
             raise
+    except OSError as error:  # no descriptor is left to read the module with
+        raise TransportStartError("connect", root_cause(error)) from error
     needs = 'aiortc; type: pip install "trio-pipecat[webrtc]"'
     raise UnsupportedFeatureError("WebRTC", needs)

@@ -40,6 +40,8 @@ _MANY_MESSAGES, _FEW_MESSAGES = 64, 16
 #: How often the link is tested with a ping, and how long the answer may take, in seconds: as long
 #: as Pipecat's server takes.
 _PING_INTERVAL = _PING_TIMEOUT = 20
+#: How long before its time is over an answer to a ping is looked for, in seconds.
+_SECOND_LOOK: Final = 0.01
 #: How long leaving waits for what is still unsent, in seconds.
 _LINGER: Final = 1.0
 
@@ -61,10 +63,11 @@ class WebSocketTransport(Transport, Receiver):
         self._wire = wire
         self._options = options
         self._secrets = secrets
+        self._pongs: list[bytes] = []
         self._frames = Frames(
             options.max_receive_size,
             on_message=self._keep,
-            on_answer=self._answer,
+            on_answer=self._pongs.append,
             on_pong=self._note_pong,
         )
         #: A list, though it is emptied from the front: it is short, and an empty deque is large.
@@ -79,8 +82,8 @@ class WebSocketTransport(Transport, Receiver):
         self._failure: Exception | None = None
         #: What is in the ping that is out, and what happens next to keep the link alive.
         self._ping: bytes | None = None
+        self._is_overdue = False
         self._alarm: Alarm | None = None
-        self._set_alarm(self._options.ping_interval or _PING_INTERVAL)
 
     def __repr__(self) -> str:
         state = "open" if self._end is None else str(self._end)
@@ -90,6 +93,11 @@ class WebSocketTransport(Transport, Receiver):
     def end(self) -> LinkEnd | None:
         """How the link ended, None while it has not."""
         return self._end
+
+    def begin(self, said: bytes) -> None:
+        """Be carried from now on; `said` is what came in the opening."""
+        self._set_alarm(self._options.ping_interval or _PING_INTERVAL)
+        self.bytes_came(said)
 
     # -- receiving --
 
@@ -115,15 +123,25 @@ class WebSocketTransport(Transport, Receiver):
         if self._is_over:
             return
         closed = self._frames.receive(data)
+        if self._pongs:
+            self._send_pongs()
         if closed is not None:
             self._close_after(closed)
-        elif self._frames.is_paused:
+        elif self._frames.is_paused and not self._is_over:
             self._carrier.pause()
+            if len(self._inbox) < _MANY_MESSAGES:
+                # It is for the others' sake, and nobody has to receive anything first.
+                self._engine.call_at(trio.current_time(), self._go_on)
 
     def _go_on(self) -> None:
         """Read again, first what had come before the pause."""
+        if self._is_over:
+            return
         self._frames.is_paused = False
-        self.bytes_came(b"")
+        try:
+            self.bytes_came(b"")
+        except Exception as error:
+            self.fail(error)
         if not self._frames.is_paused and not self._is_over:
             if self._end_has_come:
                 self.end_came()
@@ -131,7 +149,7 @@ class WebSocketTransport(Transport, Receiver):
                 self._carrier.resume()
 
     def _keep(self, data: bytes | str) -> None:
-        if self._we_began_to_close:
+        if self._we_began_to_close or self._is_over:
             return  # what crosses our goodbye is not listened to any more
         if not self.wants_audio and self._wire.repeats_format(data):
             return
@@ -145,8 +163,9 @@ class WebSocketTransport(Transport, Receiver):
         self._frames.is_paused = len(self._inbox) >= _MANY_MESSAGES
         self._arrived.unpark()
 
-    def _answer(self, pong: bytes) -> None:
-        self._carrier.write(pong)
+    def _send_pongs(self) -> None:
+        self._carrier.write(b"".join(self._pongs))
+        self._pongs.clear()
         if self._carrier.unsent > _MOST_UNSENT:
             self._break("the peer asks, and does not read the answers")
 
@@ -303,11 +322,17 @@ class WebSocketTransport(Transport, Receiver):
         if self._end is not None:
             return
         if self._ping is not None and not self._frames.is_paused:
-            self._break(f"no answer to a ping within {timeout:g} s")
+            if self._is_overdue:
+                self._break(f"no answer to a ping within {timeout:g} s")
+            else:
+                # It may be there already, if this process was stopped for a while.
+                self._is_overdue = True
+                self._set_alarm(_SECOND_LOOK)
             return
+        self._is_overdue = False
         self._ping = os.urandom(4)
         self._carrier.write(self._frames.ping(self._ping))
-        self._set_alarm(timeout)
+        self._set_alarm(max(timeout - _SECOND_LOOK, 0))
 
     def _note_pong(self, payload: bytes) -> None:
         if payload == self._ping:
@@ -338,7 +363,7 @@ async def open_websocket(
         # There are as many of these frames as sessions.
         del request, params
         async with carrier.carrying(link, link.leave, options.grace):
-            link.bytes_came(said)
+            link.begin(said)
             del said
             yield link
     finally:

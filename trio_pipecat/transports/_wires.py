@@ -58,7 +58,7 @@ class ProtobufWire:
         #: The format of the last sound: how its frames end, how large a frame of samples is, and
         #: how much of one that is not yet whole has come.
         self._format: tuple[int, int] | None = None
-        self._end = b""
+        self._end: bytes | None = None
         self._sample_frame = SAMPLE_WIDTH
         self._over = 0
 
@@ -92,7 +92,7 @@ class ProtobufWire:
         format_ = chunk.sample_rate, chunk.num_channels
         if format_ != self._format:
             found = find_audio(data)
-            self._format, self._end = format_, b"" if found is None else found[1]
+            self._format, self._end = format_, None if found is None else found[1]
             self._sample_frame, self._over = SAMPLE_WIDTH * chunk.num_channels, 0
         self._over = (self._over + len(chunk.pcm)) % self._sample_frame
 

@@ -12,7 +12,8 @@ wsproto that takes a seventh of the time to read one, and half of it to write on
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from io import BytesIO, StringIO
+from typing import Final
 
 import attrs
 from wsproto import ConnectionType
@@ -44,6 +45,8 @@ _NO_LENGTH: Final = 2**63
 #: A frame that is longer, and not yet whole, is read piece by piece.
 _LARGEST_WAITED_FOR: Final = 16 * 1024
 _KEYS_AT_ONCE: Final = 256
+#: So many frames that are not plain are read between two pauses: they take about a millisecond.
+_MOST_ODD_AT_ONCE: Final = 100
 #: How what is HTTP begins, and how its head ends.
 _HTTP, _HEAD_END = b"HTTP/1.", b"\r\n\r\n"
 #: How much of an answer that is no consent is read, in bytes.
@@ -156,8 +159,8 @@ class Frames:
     """
 
     __slots__ = (
-        "_begun",
         "_begun_size",
+        "_binary",
         "_buffer",
         "_in_message",
         "_library",
@@ -166,6 +169,7 @@ class Frames:
         "_on_message",
         "_on_pong",
         "_owed",
+        "_text",
         "closed",
         "is_paused",
     )
@@ -188,9 +192,10 @@ class Frames:
         self._library: Connection | None = None
         #: How much of the frame that wsproto is reading is still to come.
         self._owed = 0
-        #: A message that wsproto reads has begun, and its pieces so far.
+        #: A message that wsproto reads has begun, and what came of it so far.
         self._in_message = False
-        self._begun: list[Any] = []
+        self._binary: BytesIO | None = None
+        self._text: StringIO | None = None
         self._begun_size = 0
         #: Set, by `on_message` too, to have no more frames read for now.
         self.is_paused = False
@@ -202,18 +207,22 @@ class Frames:
     def receive(self, data: bytes | memoryview) -> Closed | None:
         """Read what came. Returns how the frames ended, if they did; the rest is not read.
 
-        What is not read because of a pause is kept, and read by the next call without one.
+        What is not read because of a pause is kept, and read by the next call without one. A pause
+        begins by itself after many frames that take wsproto's time: others want theirs.
         """
         if self._buffer:
             data = self._buffer + bytes(data)
             self._buffer = b""
-        position, size = 0, len(data)
+        position, size, odd = 0, len(data), 0
         while position < size and self.closed is None:
             if self.is_paused:
                 self._buffer = bytes(data[position:])
                 break
             if self._owed or self._in_message or data[position] != _BINARY:
                 step = self._receive_odd(data, position)
+                odd += 1
+                if odd >= _MOST_ODD_AT_ONCE:
+                    self.is_paused = True
             else:
                 step = self._receive_plain(data, position)
             if not step:
@@ -252,7 +261,7 @@ class Frames:
             is_control, self._owed, length = head
             if not is_control:
                 self._in_message = True
-                self._begun_size += length
+                self._begun_size += max(length, 1)  # nothing, without end, is too much as well
                 if self._max_size < self._begun_size < _NO_LENGTH:
                     self._end(TOO_LARGE, f"a message of over {self._max_size} bytes came")
                     return len(data) - start
@@ -267,14 +276,18 @@ class Frames:
 
     def _take(self, event: Event) -> None:
         match event:
-            case BytesMessage() | TextMessage():
-                if event.data:
-                    self._begun.append(event.data)
+            case BytesMessage():
+                self._binary = self._binary or BytesIO()
+                self._binary.write(event.data)
                 if event.message_finished:
-                    pieces, self._begun = self._begun, []
-                    self._in_message, self._begun_size = False, 0
-                    empty = "" if isinstance(event, TextMessage) else b""
-                    self._on_message(empty.join(pieces))
+                    binary, self._binary = self._binary.getvalue(), None
+                    self._deliver(binary)
+            case TextMessage():
+                self._text = self._text or StringIO(newline="")
+                self._text.write(event.data)
+                if event.message_finished:
+                    text, self._text = self._text.getvalue(), None
+                    self._deliver(text)
             case Ping():
                 # Once a goodbye is out, a ping that crosses it gets no answer.
                 if self._is_open:
@@ -289,6 +302,10 @@ class Frames:
                     self.closed = Closed(code, text)
                 else:  # this is how wsproto says that a frame breaks the rules
                     self._end(code, text)
+
+    def _deliver(self, message: bytes | str) -> None:
+        self._in_message, self._begun_size = False, 0
+        self._on_message(message)
 
     def _end(self, code: int, error: str) -> None:
         self.closed = Closed(code, "", self.close(code), error)
@@ -319,11 +336,6 @@ class Frames:
         if self._library is None:
             self._library = Connection(ConnectionType.CLIENT)
         return self._library
-
-
-def goodbye() -> bytes:
-    """Return a goodbye to a server to which nothing else was said."""
-    return Connection(ConnectionType.CLIENT).send(CloseConnection(1000))
 
 
 def _measure(data: bytes | memoryview, start: int) -> tuple[bool, int, int] | None:
@@ -375,8 +387,9 @@ class _MaskingKeys:
         for key in self._keys:
             return key
         pool = os.urandom(4 * _KEYS_AT_ONCE)
-        self._keys = iter([pool[at : at + 4] for at in range(0, len(pool), 4)])
-        return next(self._keys)
+        first, *others = (pool[at : at + 4] for at in range(0, len(pool), 4))
+        self._keys = iter(others)
+        return first
 
     def _forget(self) -> None:
         self._keys = iter(())
