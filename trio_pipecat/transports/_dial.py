@@ -36,13 +36,14 @@ class Line:
         """
         self._pipe = pipe
         while True:
+            is_done, refusal = False, None
             try:
                 is_done = pipe.shake_hands()
-            except SSLError:
-                await self.send(b"")  # the other side is told why
-                raise
-            if data := pipe.to_send():
-                await self._stream.send_all(data)
+            except SSLError as error:
+                refusal = error
+            await self.send(b"")  # its part of the handshake, or why there will be none
+            if refusal is not None:
+                raise refusal
             if is_done:
                 return
             pipe.feed(await self._stream.receive_some(READ_SIZE))
