@@ -44,6 +44,7 @@ _block transports._envelope transports._outbox transports._upgrade transports._i
 transports._carrier
 transports._rtc_tracks transports._rtc_sound_in transports._engine
 transports._wires transports._memory transports._signalling transports._rtc_peer transports._dial
+transports._wire_transport
 transports._websocket transports._websocket_server transports._registry transports._webrtc_link
 transports._smallwebrtc
 transports

@@ -28,6 +28,7 @@ from ._carrier import Carrier, Receiver
 from ._dial import dial
 from ._engine import Alarm, Engine, leave_engine, use_engine
 from ._upgrade import upgrade_request
+from ._wire_transport import WireTransport
 from ._wires import ProtobufWire, Wire
 from ._ws_client import TOO_LARGE, Closed, Frames
 
@@ -46,7 +47,7 @@ _SECOND_LOOK: Final = 0.01
 _LINGER: Final = 1.0
 
 
-class WebSocketTransport(Transport, Receiver):
+class WebSocketTransport(WireTransport, Receiver):
     """A client's link. Made by `open_websocket`."""
 
     def __init__(
@@ -57,10 +58,10 @@ class WebSocketTransport(Transport, Receiver):
         options: LinkOptions,
         secrets: Sequence[str] = (),
     ) -> None:
+        super().__init__(wire)
         self.max_message_size = options.max_message_size
         self._carrier = carrier
         self._engine = engine
-        self._wire = wire
         self._options = options
         self._secrets = secrets
         self._pongs: list[bytes] = []
@@ -188,18 +189,6 @@ class WebSocketTransport(Transport, Receiver):
 
     # -- sending --
 
-    async def send_message(self, text: str) -> None:
-        """Send a message. Waits while the peer does not read. Cancelled: nothing was sent."""
-        await self._send(self._wire.message(text))
-
-    async def send_audio(self, chunk: AudioChunk) -> None:
-        """Send audio, if the other side wants it; otherwise as `send_message`."""
-        data = self._wire.audio(chunk)
-        if data is None:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._send(data)
-
     def send_audio_nowait(self, chunk: AudioChunk) -> bool:
         """Send audio, if that needs no waiting. False: it does."""
         if self._carrier.unsent > _HIGH_WATER:
@@ -208,26 +197,6 @@ class WebSocketTransport(Transport, Receiver):
         if data is not None:
             self._write(data)
         return True
-
-    async def send_interruption(self) -> None:
-        """Send the interruption frame; otherwise as `send_message`.
-
-        Raises:
-            UnsupportedFeatureError: this wire has none.
-        """
-        data = self._wire.interruption()
-        if data is None:
-            await super().send_interruption()
-        else:
-            await self._send(data)
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message that may be anything: for clients that misbehave on purpose."""
-        await self._send(data)
-
-    async def send_text(self, text: str) -> None:
-        """Send a text message that may be anything: likewise."""
-        await self._send(text)
 
     async def _send(self, data: bytes | str) -> None:
         await trio.lowlevel.checkpoint()

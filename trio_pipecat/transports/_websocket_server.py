@@ -23,9 +23,9 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from .._errors import ProtocolError
 from .._service import is_cancellation, open_services
 from .._state import Side
-from ..audio import AudioChunk
-from ._abc import Incoming, LinkEnd, LinkOptions, Transport
+from ._abc import Incoming, LinkEnd, LinkOptions
 from ._outbox import Outbox
+from ._wire_transport import WireTransport
 from ._wires import ProtobufWire, Wire
 
 #: Messages that wait between trio-websocket's reader and ours, which takes them at once.
@@ -37,7 +37,7 @@ _READ_SIZE = 64 * 1024
 _PING_INTERVAL = _PING_TIMEOUT = 20
 
 
-class ServedWebSocket(Transport):
+class ServedWebSocket(WireTransport):
     """A bot's link. Made by `accept_websocket`."""
 
     def __init__(
@@ -47,10 +47,10 @@ class ServedWebSocket(Transport):
         wire: Wire,
         options: LinkOptions,
     ) -> None:
+        super().__init__(wire)
         self.max_message_size = options.max_message_size
         self._connection = connection
         self._outbox = outbox
-        self._wire = wire
         self._options = options
         self._we_began_to_close = False
         self._goodbye = (1000, "")
@@ -100,38 +100,6 @@ class ServedWebSocket(Transport):
         # Nothing that still comes counts, and trio-websocket might keep it all.
         self._outbox.refuse_more()
         raise trio.EndOfChannel
-
-    async def send_message(self, text: str) -> None:
-        """Send a message. Waits while the peer does not read. Cancelled: nothing was sent."""
-        await self._send(self._wire.message(text))
-
-    async def send_audio(self, chunk: AudioChunk) -> None:
-        """Send audio, if the other side wants it; otherwise as `send_message`."""
-        data = self._wire.audio(chunk)
-        if data is None:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._send(data)
-
-    async def send_interruption(self) -> None:
-        """Send the interruption frame; otherwise as `send_message`.
-
-        Raises:
-            UnsupportedFeatureError: this wire has none.
-        """
-        data = self._wire.interruption()
-        if data is None:
-            await super().send_interruption()
-        else:
-            await self._send(data)
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message that may be anything: for servers that misbehave on purpose."""
-        await self._send(data)
-
-    async def send_text(self, text: str) -> None:
-        """Send a text message that may be anything: likewise."""
-        await self._send(text)
 
     async def _send(self, data: bytes | str) -> None:
         # Not while trio-websocket holds its lock: its reader wants that lock for its pongs.
