@@ -15,13 +15,14 @@ import struct
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
+from loopback_network import LoopbackNetwork
 from raw_server import BINARY, CLOSE, PING, RawPeer, close_code, frame
 from trio.testing import MockClock
 
@@ -91,13 +92,18 @@ class Done(Exception):
 Act: TypeAlias = Callable[["Server", RawPeer], Awaitable[None]]
 
 
+AnyNetwork: TypeAlias = VirtualNetwork | LoopbackNetwork
+#: Opens the network of a cell.
+OpenNetwork: TypeAlias = Callable[[], AbstractContextManager[AnyNetwork]]
+
+
 class Server:
     """A bot's server that is perfect, but for what a cell has it do at one stage.
 
     The stages are named after the state in which the client waits for them.
     """
 
-    def __init__(self, network: VirtualNetwork, stage: str, act: Act | None) -> None:
+    def __init__(self, network: AnyNetwork, stage: str, act: Act | None) -> None:
         self.network = network
         self.seen: list[str] = []
         self.faulted_at: float | None = None
@@ -482,8 +488,8 @@ class Run:
             await self.server.stop_listening()
 
 
-async def _run(state: str, fault: Fault) -> Cell:
-    with virtual_network() as network:
+async def _run(state: str, fault: Fault, open_network: OpenNetwork) -> Cell:
+    with open_network() as network:
         tasks = trio.lowlevel.current_statistics().tasks_living
         threads, descriptors = threading.active_count(), open_descriptors()
         stage = NEXT_STAGE.get(state, state)
@@ -518,11 +524,11 @@ def open_descriptors() -> int:
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
-def run_cell(state: str, fault: Fault) -> Cell:
+def run_cell(state: str, fault: Fault, open_network: OpenNetwork = virtual_network) -> Cell:
     """Return what comes of a fault in a state, with one of the orders in which trio runs tasks."""
     if state in fault.never_in:
         return Cell(state, fault.name, f"({fault.why})", "", "", "", "", "")
-    return trio.run(_run, state, fault, clock=MockClock(autojump_threshold=0))
+    return trio.run(_run, state, fault, open_network, clock=MockClock(autojump_threshold=0))
 
 
 def _tell(run: Run) -> Cell:

@@ -1,7 +1,10 @@
 """Every state and every fault: what comes of it is what docs/topics/matrix.md says."""
 
 import pytest
+from loopback_network import loopback_network
 from matrix_cells import COLUMNS, FAULTS, PAGE, STATES, Cell, Fault, read_table, run_cell, table
+
+from trio_pipecat.transports._carrier import StreamCarrier
 
 EXPECTED = read_table(PAGE.read_text())
 
@@ -15,6 +18,18 @@ def test_cell(state: str, fault: Fault) -> None:
         got = run_cell(state, fault)
         for column, told, may_be in zip(COLUMNS, got.row(), expected.row(), strict=True):
             assert told in may_be.split(" or "), (column, told, may_be)
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.strip("`"))
+@pytest.mark.parametrize("state", STATES)
+def test_cell_on_real_sockets(state: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same comes of it where the engine carries the bytes, as it does for users."""
+    expected = EXPECTED[state, fault.name]
+    monkeypatch.delattr(StreamCarrier, "carrying")
+    got = run_cell(state, fault, loopback_network)
+    for column, told, may_be in zip(COLUMNS, got.row(), expected.row(), strict=True):
+        assert told in may_be.split(" or "), (column, told, may_be)
 
 
 def test_the_table_is_complete() -> None:
