@@ -27,7 +27,8 @@ class Terminal:
         self._place = Path(tempfile.mkdtemp(prefix="talk-"))
         self._tmux = [tmux, "-S", str(self._place / "socket"), "-f", "/dev/null"]
         environment = {**os.environ, "PS1": "$ ", "ENV": "", "LC_ALL": "C.UTF-8"}
-        environment.pop("TMUX", None)
+        for name in ("TMUX", "COLUMNS", "LINES"):  # the latter two are set by pytest-xdist
+            environment.pop(name, None)
         size = ["-x", str(width), "-y", str(height)]
         # There is no sound server to be found: the call goes by text.
         environment |= {"PULSE_SERVER": "/nowhere", "PIPEWIRE_REMOTE": "/nowhere"}
@@ -63,9 +64,7 @@ class Terminal:
         self._do("paste-buffer", "-p")
 
     def resize(self, width: int, height: int) -> None:
-        """Make the window another size, twice: tmux may forget to tell a busy program of one."""
-        self._do("resize-window", "-x", str(width - 1), "-y", str(height))
-        time.sleep(0.5)  # tmux tells of two that are close together as of one
+        """Make the window another size."""
         self._do("resize-window", "-x", str(width), "-y", str(height))
 
     def screen(self) -> str:
