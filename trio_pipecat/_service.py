@@ -93,12 +93,12 @@ class Services:
             except PipecatError as error:
                 self.fail(error)
             except Exception as error:
-                self.fail(_as_bug(error))
+                self.fail(as_bug(error))
             except BaseException as error:  # Ctrl-C, or a group that holds a Cancelled
                 if isinstance(error, BaseExceptionGroup):
                     cancelled, failed = error.split(trio.Cancelled)
                     if failed is not None:
-                        self.fail(_as_bug(failed) if isinstance(failed, Exception) else failed)
+                        self.fail(as_bug(failed) if isinstance(failed, Exception) else failed)
                     if cancelled is not None:
                         raise cancelled from None
                 else:
@@ -136,7 +136,7 @@ async def open_services(
                     with trio.move_on_after(grace, shield=True):
                         await farewell(body_error)
                 except Exception as error:
-                    services.fail(error if isinstance(error, PipecatError) else _as_bug(error))
+                    services.fail(error if isinstance(error, PipecatError) else as_bug(error))
                 finally:
                     services.stop()
     except BaseException as error:  # noqa: ASYNC103  # the same
@@ -169,7 +169,8 @@ def is_cancellation(error: BaseException | None) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-def _as_bug(error: Exception) -> InternalError:
+def as_bug(error: Exception) -> InternalError:
+    """Return the error that says that this one should not have been possible."""
     bug = InternalError(f"{type(error).__name__}: {error}")
     bug.__cause__ = error
     return bug

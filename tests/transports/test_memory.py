@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from links import receive_all
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_pipecat.audio import AudioChunk
@@ -9,16 +10,6 @@ from trio_pipecat.transports import Interruption, LinkEnd, memory_transport_pair
 from trio_pipecat.video import VideoFrame
 
 BACKLOG = 256
-
-
-async def receive_all(link):
-    """Return what a link gives up to its end."""
-    items = []
-    while True:
-        try:
-            items.append(await link.receive())
-        except trio.EndOfChannel:
-            return items
 
 
 async def fill(link):

@@ -6,7 +6,7 @@ from trio.testing import assert_checkpoints
 
 from trio_pipecat import UnsupportedFeatureError
 from trio_pipecat.audio import AudioChunk
-from trio_pipecat.transports import Incoming, LinkEnd
+from trio_pipecat.transports import Incoming, LinkEnd, LinkOptions
 from trio_pipecat.transports._envelope import encode_audio, encode_interruption, encode_message
 from trio_pipecat.transports._wire_transport import WireTransport
 from trio_pipecat.transports._wires import JsonWire, ProtobufWire
@@ -17,10 +17,8 @@ CHUNK = AudioChunk(b"\1\2" * 8, 8000)
 class WrittenDown(WireTransport):
     """A link to nobody."""
 
-    max_message_size = 100
-
     def __init__(self, wire: ProtobufWire | JsonWire) -> None:
-        super().__init__(wire)
+        super().__init__(wire, LinkOptions())
         self.sent: list[bytes | str] = []
 
     @property

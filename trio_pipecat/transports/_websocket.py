@@ -18,8 +18,8 @@ from typing import Final
 
 import trio
 
-from .._errors import InternalError
 from .._params import ConnectParams
+from .._service import as_bug
 from .._state import Side
 from .._urls import scrub
 from ..audio import AudioChunk
@@ -28,7 +28,7 @@ from ._carrier import Carrier, Receiver
 from ._dial import dial
 from ._engine import Alarm, Engine, leave_engine, use_engine
 from ._upgrade import upgrade_request
-from ._wire_transport import WireTransport
+from ._wire_transport import PING_INTERVAL, PING_TIMEOUT, WireTransport
 from ._wires import ProtobufWire, Wire
 from ._ws_client import TOO_LARGE, Closed, Frames
 
@@ -38,9 +38,6 @@ _HIGH_WATER: Final = 64 * 1024
 _MOST_UNSENT: Final = 4 * 1024 * 1024
 #: So many messages that nobody has received, and the socket is not read; then so few, and it is.
 _MANY_MESSAGES, _FEW_MESSAGES = 64, 16
-#: How often the link is tested with a ping, and how long the answer may take, in seconds: as long
-#: as Pipecat's server takes.
-_PING_INTERVAL = _PING_TIMEOUT = 20
 #: How long before its time is over an answer to a ping is looked for, in seconds.
 _SECOND_LOOK: Final = 0.01
 #: How long leaving waits for what is still unsent, in seconds.
@@ -58,11 +55,9 @@ class WebSocketTransport(WireTransport, Receiver):
         options: LinkOptions,
         secrets: Sequence[str] = (),
     ) -> None:
-        super().__init__(wire)
-        self.max_message_size = options.max_message_size
+        super().__init__(wire, options)
         self._carrier = carrier
         self._engine = engine
-        self._options = options
         self._secrets = secrets
         self._pongs: list[bytes] = []
         self._frames = Frames(
@@ -97,7 +92,7 @@ class WebSocketTransport(WireTransport, Receiver):
 
     def begin(self, said: bytes) -> None:
         """Be carried from now on; `said` is what came in the opening."""
-        self._set_alarm(self._options.ping_interval or _PING_INTERVAL)
+        self._set_alarm(self._options.ping_interval or PING_INTERVAL)
         self.bytes_came(said)
 
     # -- receiving --
@@ -115,7 +110,7 @@ class WebSocketTransport(WireTransport, Receiver):
             if self._is_over:
                 if self._failure is not None:
                     failure, self._failure = self._failure, None
-                    raise _as_bug(failure)
+                    raise as_bug(failure)
                 raise trio.EndOfChannel
             await self._arrived.park()
 
@@ -287,7 +282,7 @@ class WebSocketTransport(WireTransport, Receiver):
 
     def _check(self) -> None:
         """Ping, or give the link up if there was no answer to the last one."""
-        timeout = self._options.ping_timeout or _PING_TIMEOUT
+        timeout = self._options.ping_timeout or PING_TIMEOUT
         if self._end is not None:
             return
         if self._ping is not None and not self._frames.is_paused:
@@ -308,7 +303,7 @@ class WebSocketTransport(WireTransport, Receiver):
             self._ping = None
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._set_alarm(self._options.ping_interval or _PING_INTERVAL)
+            self._set_alarm(self._options.ping_interval or PING_INTERVAL)
 
 
 @asynccontextmanager
@@ -337,9 +332,3 @@ async def open_websocket(
             yield link
     finally:
         await leave_engine(engine)  # noqa: ASYNC102  # it has a shield, and takes two steps
-
-
-def _as_bug(error: Exception) -> InternalError:
-    bug = InternalError(f"{type(error).__name__}: {error}")
-    bug.__cause__ = error
-    return bug

@@ -25,16 +25,13 @@ from .._service import is_cancellation, open_services
 from .._state import Side
 from ._abc import Incoming, LinkEnd, LinkOptions
 from ._outbox import Outbox
-from ._wire_transport import WireTransport
+from ._wire_transport import PING_INTERVAL, PING_TIMEOUT, WireTransport
 from ._wires import ProtobufWire, Wire
 
 #: Messages that wait between trio-websocket's reader and ours, which takes them at once.
 _QUEUE = 64
 #: What is read at a time. With trio-websocket's own 4 KiB a message of audio takes twice the CPU.
 _READ_SIZE = 64 * 1024
-#: How often the link is tested with a ping, and how long the answer may take, in seconds: as long
-#: as Pipecat's server takes.
-_PING_INTERVAL = _PING_TIMEOUT = 20
 
 
 class ServedWebSocket(WireTransport):
@@ -47,11 +44,9 @@ class ServedWebSocket(WireTransport):
         wire: Wire,
         options: LinkOptions,
     ) -> None:
-        super().__init__(wire)
-        self.max_message_size = options.max_message_size
+        super().__init__(wire, options)
         self._connection = connection
         self._outbox = outbox
-        self._options = options
         self._we_began_to_close = False
         self._goodbye = (1000, "")
         self._closing = trio.CancelScope()
@@ -151,9 +146,9 @@ class ServedWebSocket(WireTransport):
 
     async def keep_alive(self) -> None:
         """Ping at intervals, and give the link up when the answer does not come in time."""
-        timeout = self._options.ping_timeout or _PING_TIMEOUT
+        timeout = self._options.ping_timeout or PING_TIMEOUT
         while True:
-            await trio.sleep(self._options.ping_interval or _PING_INTERVAL)
+            await trio.sleep(self._options.ping_interval or PING_INTERVAL)
             with trio.move_on_after(timeout) as deadline:
                 try:
                     await self._connection.ping()

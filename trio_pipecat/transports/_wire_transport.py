@@ -5,15 +5,21 @@ from abc import abstractmethod
 import trio
 
 from ..audio import AudioChunk
-from ._abc import Transport
+from ._abc import LinkOptions, Transport
 from ._wires import Wire
+
+#: How often a link is tested with a ping, and how long the answer may take, in seconds: as long as
+#: Pipecat's server takes.
+PING_INTERVAL = PING_TIMEOUT = 20
 
 
 class WireTransport(Transport):
     """A link whose messages are a `Wire`'s."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, options: LinkOptions) -> None:
+        self.max_message_size = options.max_message_size
         self._wire = wire
+        self._options = options
 
     async def send_message(self, text: str) -> None:
         """Send a message. Waits while the peer does not read. Cancelled: nothing was sent."""
