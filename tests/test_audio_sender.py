@@ -484,3 +484,21 @@ async def test_nobody_can_tell_who_sends(
     assert report_of_ours == report_of_others
     assert [pcm for _, pcm in ours] == [pcm for _, pcm in others]
     assert max(abs(one - other) for (one, _), (other, _) in zip(ours, others, strict=True)) < 0.03
+
+
+async def test_a_crowd_that_begins_at_once_does_not_send_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery, takes_directly: bool
+) -> None:
+    """A process has a frame of each session to send within 20 ms, and sends some every 5 ms."""
+    stages = [Stage(nursery, takes_directly=takes_directly) for _ in range(200)]
+    async with trio.open_nursery() as streams:
+        for stage in stages:
+            streams.start_soon(stage.stream, b"\1" * FRAME * 50)
+    sent = Counter(at for stage in stages for at in stage.line.times[10:50])
+    assert 200 * 40 == sum(sent.values())
+    assert 40 <= min(sent.values())
+    assert max(sent.values()) <= 60
+    for stage in stages:
+        assert stage.line.times[0] <= 0.02
+        assert 1 == pytest.approx(stage.line.times[50] - stage.line.times[0])
+        assert 0 == pytest.approx(stage.lateness.max, abs=1e-6)

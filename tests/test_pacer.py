@@ -367,3 +367,27 @@ async def test_a_beat_is_a_checkpoint(autojump_clock: MockClock) -> None:
         scope.cancel()
         await pacer.keep(-100, 4, Beat(1))
     assert scope.cancelled_caught
+
+
+async def test_a_crowd_is_spread_over_the_ticks(autojump_clock: MockClock) -> None:
+    """Who begins with many others does so at another tick; a few are not kept waiting for it."""
+    pacer = Pacer()
+    firsts: list[int] = []
+
+    async def keep() -> None:
+        tick = pacer.best_tick(8, 4)
+        firsts.append(tick)
+        await pacer.keep(tick, 4, lambda _: True)
+
+    async with trio.open_nursery() as nursery:
+        for number in (5, 995):
+            for _ in range(number):
+                nursery.start_soon(keep)
+            await wait_all_tasks_blocked()
+            if number == 5:
+                assert [8] * 5 == firsts
+        counts = [firsts.count(tick) for tick in range(8, 12)]
+        assert 1000 == sum(counts)
+        assert max(counts) - min(counts) <= 10
+        nursery.cancel_scope.cancel()
+    assert 77 == pacer.best_tick(77, 4)

@@ -138,6 +138,46 @@ async def test_receiving_is_a_checkpoint():
         await anext(reader)
 
 
+async def turns_of_others(turns):
+    """Count the turns that other tasks have."""
+    while True:
+        turns.append(None)
+        await trio.lowlevel.checkpoint()
+
+
+async def test_sound_that_is_there_is_read_in_few_turns():
+    """Sixteen chunks a turn: who was behind catches up, and others are not kept waiting."""
+    stream = audio()
+    stream._feed(sound(0.01))  # nobody reads: it is gone
+    reader = aiter(stream)
+    for value in range(160):
+        stream._feed(sound(0.01, value))
+    turns, heard = [], []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turns_of_others, turns)
+        for _ in range(160):
+            heard.append((await anext(reader)).pcm[0])
+        nursery.cancel_scope.cancel()
+    assert [*range(160)] == heard
+    assert 8 <= len(turns) <= 12
+
+
+@pytest.mark.parametrize("read_before", range(4))
+async def test_reading_sound_is_a_point_of_cancelling(read_before):
+    """Also if it is no turn of other tasks, and nothing is lost."""
+    stream = audio()
+    reader = aiter(stream)
+    for value in range(5):
+        stream._feed(sound(0.01, value))
+    for _ in range(read_before):
+        await anext(reader)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await anext(reader)
+    assert scope.cancelled_caught
+    assert read_before == (await anext(reader)).pcm[0]
+
+
 async def test_iterating_over_an_iterator():
     """An iterator can be iterated over: it is the same one."""
     stream = filled(count=1)

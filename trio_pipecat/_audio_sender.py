@@ -53,6 +53,8 @@ READ_AHEAD: Final = 0.4
 class StreamReport:
     """What became of a stream: times are in seconds, of sound."""
 
+    #: When the first of it was handed over to the link, on trio's clock; None: nothing was.
+    began: float | None = None
     #: What the source gave, as it was sent.
     seconds: float = 0.0
     #: Silence that was sent within the stream, because the source had nothing.
@@ -165,6 +167,13 @@ class _Outgoing:
         self.report.seconds = self._taken / SAMPLE_WIDTH / self._rate
         return pcm if self.idle == "none" else pcm.ljust(size, b"\0")
 
+    def note_sent(self, late: float) -> None:
+        """A frame was handed over to the link, so late."""
+        report = self.report
+        report.lateness.add(late)
+        if report.began is None:
+            report.began = trio.current_time()
+
     def _cut(self, size: int) -> bytes:
         """Take so many bytes from the front, or all there are."""
         taken = []
@@ -178,6 +187,11 @@ class _Outgoing:
                 del self._pieces[0]
                 self._place = 0
         return taken[0] if len(taken) == 1 else b"".join(taken)
+
+
+def _next_beat() -> int:
+    """Return the tick at which to begin a beat."""
+    return shared_pacer().best_tick(next_tick(), _TICKS)
 
 
 class SendsAudio:
@@ -275,7 +289,7 @@ class AudioSender:
 
     async def _keep_the_beat(self) -> bool:
         """Send while there is something to send. False: the session takes no more."""
-        pacer, tick = shared_pacer(), next_tick()
+        pacer, tick = shared_pacer(), _next_beat()
         while self._begun_stream is not None or self._idle == "silence":
             tick = await pacer.keep(tick, _TICKS, self._send_on_beat)
             stream = self._begun_stream
@@ -314,7 +328,7 @@ class AudioSender:
             return False
         self._lateness.add(late)
         if stream is not None:
-            stream.report.lateness.add(late)
+            stream.note_sent(late)
             for _ in range(_HURRY):
                 if not stream.must_hurry():
                     break
@@ -335,7 +349,7 @@ class AudioSender:
         with trio.move_on_after(PATIENCE if stream.idle == "silence" else float("inf")) as patience:
             await stream.wait_for_frame()
         stream.pausing = patience.cancelled_caught
-        waited = max(next_tick() - tick, 0)
+        waited = max(_next_beat() - tick, 0)
         stream.report.waited_seconds += waited / TICKS_PER_SECOND
         return waited
 
@@ -367,13 +381,13 @@ class AudioSender:
         late = seconds_since(tick)
         self._lateness.add(late)
         if stream is not None:
-            stream.report.lateness.add(late)
+            stream.note_sent(late)
         if late <= MAX_CATCH_UP:
             return tick
         if stream is not None:
             stream.report.stalls += 1
             stream.report.stalled_seconds += late
-        return next_tick() - _TICKS
+        return _next_beat() - _TICKS
 
     def _end(self, stream: _Outgoing) -> None:
         stream.over.set()

@@ -22,6 +22,8 @@ import trio
 
 #: How many ticks a second has.
 TICKS_PER_SECOND: Final = 200
+#: So many may have their beat at the same tick before others are looked at.
+_CROWD: Final = 8
 
 
 def next_tick() -> int:
@@ -62,6 +64,17 @@ class Pacer:
         """How many tasks sleep, the leader included."""
         asleep = (sleeper for sleepers in self._sleepers.values() for sleeper in sleepers)
         return sum(not sleeper.is_gone for sleeper in asleep) + self._is_led
+
+    def best_tick(self, tick: int, step: int) -> int:
+        """Return from which tick on to keep a beat: `tick`, or up to `step` later.
+
+        Who begins together, as after a pause of this process, would have their beat together for
+        ever, and the last of them be late each time. So a tick that is crowded is passed over.
+        """
+        crowd = [0] * step
+        for taken, sleepers in self._sleepers.items():
+            crowd[taken % step] += len(sleepers)
+        return min(range(tick, tick + step), key=lambda tick: crowd[tick % step] // _CROWD)
 
     async def sleep_until(self, tick: int) -> None:
         """Sleep until a tick. Cancelling is safe."""

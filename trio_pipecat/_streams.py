@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast, final
+from typing import Any, Final, Generic, Self, TypeVar, cast, final
 
 import trio
 
@@ -24,6 +24,9 @@ from ._events import EventsSkipped
 from ._messages import Event
 from .audio import AudioChunk
 from .video import VideoFrame
+
+#: So many chunks of sound are given out, if they are there, before other tasks have their turn.
+_CHUNKS_A_TURN: Final = 16
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -329,6 +332,9 @@ class AudioStream(Stream[AudioChunk]):
 
     When the bot is interrupted, what is unread is forgotten: it is the rest of a sentence that
     nobody should hear any more.
+
+    Each chunk that is read is a point at which one can be cancelled; other tasks run at least after
+    every sixteenth that was there already.
     """
 
     def __init__(self, owner: StreamOwner, name: str, max_seconds: float) -> None:
@@ -348,6 +354,7 @@ class AudioStream(Stream[AudioChunk]):
         self._seconds = 0.0
         self._sounds_until = 0.0
         self._is_stale = False
+        self._left_of_turn = 0
 
     @property
     def unread_seconds(self) -> float:
@@ -396,6 +403,16 @@ class AudioStream(Stream[AudioChunk]):
 
     def _on_woken(self) -> None:
         """Audio is a flow; nobody waits for one chunk and then for the next event."""
+
+    async def _next(self) -> AudioChunk:
+        # A turn for each chunk: then a process in which turns are long would hear less in each than
+        # comes in it, and be behind for ever.
+        if self._left_of_turn and self._buffer:
+            self._left_of_turn -= 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._take()
+        self._left_of_turn = _CHUNKS_A_TURN - 1
+        return await super()._next()
 
     def _take(self) -> AudioChunk:
         chunk = self._pop()

@@ -1146,6 +1146,35 @@ async def test_many_messages_and_a_close_in_one_packet():
     assert 1001 == link.end.code
 
 
+async def test_sound_that_waits_is_received_in_few_turns():
+    """Sixteen chunks a turn, and each message in one of its own, so that who is behind catches up.
+
+    What a message tells is told before the next one: who waits for it may want that one too.
+    """
+    sound = [AudioChunk(bytes([number]) * 640, 16_000) for number in range(48)]
+    data = message("first") + b"".join(frame(BINARY, encode_audio(chunk)) for chunk in sound)
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with linked(saying(data + message("last") + message("lastest"))) as (link, _):
+        await trio.sleep(0.05)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            assert "first" == await link.receive()
+            before = turns
+            assert [chunk.pcm for chunk in sound] == [(await link.receive()).pcm for _ in sound]
+            assert turns - before <= 6
+            for text in ("last", "lastest"):
+                with assert_checkpoints():
+                    assert text == await link.receive()
+            nursery.cancel_scope.cancel()
+
+
 async def test_sending_after_the_end():
     """What is sent on a link that has ended is refused."""
     async with serve_raw(saying(close_frame(1000))) as server, connect(server.url) as link:

@@ -479,6 +479,25 @@ def test_a_pause() -> None:
     assert 1000 == closed.code
 
 
+@pytest.mark.parametrize(
+    ("one", "between_pauses"),
+    [(frame(BINARY, b"x"), 500), (frame(TEXT, b"x"), 100), (frame(PING), 100)],
+    ids=["plain", "text", "ping"],
+)
+def test_many_frames_at_once_are_read_with_pauses(one: bytes, between_pauses: int) -> None:
+    """However small they are, others have their turn."""
+    seen: list[object] = []
+    frames = Frames(LIMIT, on_message=seen.append, on_answer=seen.append, on_pong=seen.append)
+    frames.receive(one * 1_050)
+    counts = []
+    while frames.is_paused:
+        counts.append(len(seen))
+        frames.is_paused = False
+        frames.receive(b"")
+    assert list(range(between_pauses, 1_050, between_pauses)) == counts
+    assert 1_050 == len(seen)
+
+
 # -- limits ------------------------------------------------------------------------------
 
 

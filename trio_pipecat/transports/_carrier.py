@@ -252,6 +252,7 @@ class TlsCarrier(Carrier, Receiver):
 
     def close(self) -> None:
         """Close now."""
+        self._is_over = True
         self._carrier.close()
 
     def bytes_came(self, data: bytes | memoryview) -> None:
@@ -260,7 +261,7 @@ class TlsCarrier(Carrier, Receiver):
             return
         try:
             self._pipe.feed(data)
-            while plain := self._pipe.decrypt():
+            while not self._is_over and (plain := self._pipe.decrypt()):
                 self._receiver.bytes_came(plain)
         except SSLError:
             self._carrier.close()

@@ -29,10 +29,13 @@ import trio
 
 from .._causes import root_cause
 from .._errors import TransportStartError
-from ._carrier import READ_SIZE, Carrier, Farewell, Receiver
+from ._carrier import Carrier, Farewell, Receiver
 
 #: How long those who still use the engine have when the run is over, in seconds.
 _LAST_SECONDS: Final = 1.0
+#: What is read at a time, in bytes. It is much more than comes between two turns of a process that
+#: keeps up; one that does not would fall behind for ever if it read little in each of its turns.
+_READ_SIZE: Final = 64 * 1024
 #: So often is sent on one socket between two others, and so much at least is sent at a time.
 _SENDS_A_TURN: Final = 4
 _SENT_TOGETHER: Final = 64 * 1024
@@ -69,7 +72,7 @@ class Engine:
         self.stopped = trio.Event()
         self._is_unused = trio.Event()
         #: What is read goes here first. Whoever it is for takes a copy of what it keeps.
-        self.buffer = memoryview(bytearray(READ_SIZE))
+        self.buffer = memoryview(bytearray(_READ_SIZE))
         self._scope = trio.CancelScope(shield=True)
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
         self._carriers: dict[int, SocketCarrier] = {}
@@ -284,9 +287,9 @@ class SocketCarrier(Carrier):
         self._unwatch()
         self._forget_rest()
         with suppress(OSError):
-            for _ in range(_MOST_DRAINED // READ_SIZE):
+            for _ in range(_MOST_DRAINED // _READ_SIZE):
                 # Not into the buffer: what is there may be why this is closed.
-                if not self._socket.recv(READ_SIZE):
+                if not self._socket.recv(_READ_SIZE):
                     break
         self._socket.close()
         self._descriptor = -1

@@ -38,6 +38,9 @@ _HIGH_WATER: Final = 64 * 1024
 _MOST_UNSENT: Final = 4 * 1024 * 1024
 #: So many messages that nobody has received, and the socket is not read; then so few, and it is.
 _MANY_MESSAGES, _FEW_MESSAGES = 64, 16
+#: So many chunks of sound are given out, if they are there, before other tasks have their turn:
+#: what has to wait behind a message would else never catch up in a process whose turns are long.
+_CHUNKS_A_TURN: Final = 16
 #: How long before its time is over an answer to a ping is looked for, in seconds.
 _SECOND_LOOK: Final = 0.01
 #: How long leaving waits for what is still unsent, in seconds.
@@ -68,6 +71,7 @@ class WebSocketTransport(WireTransport, Receiver):
         )
         #: A list, though it is emptied from the front: it is short, and an empty deque is large.
         self._inbox: list[Incoming] = []
+        self._left_of_turn = 0
         self._end_has_come = False
         self._arrived = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
@@ -98,9 +102,17 @@ class WebSocketTransport(WireTransport, Receiver):
     # -- receiving --
 
     async def receive(self) -> Incoming:
-        """Return what arrives next. Cancelling loses nothing."""
-        if self._inbox or self._is_over:
-            await trio.lowlevel.checkpoint()
+        """Return what arrives next. Cancelling loses nothing.
+
+        Other tasks have their turn before each message, and after some chunks of sound.
+        """
+        if self._left_of_turn and self._inbox and type(self._inbox[0]) is AudioChunk:
+            self._left_of_turn -= 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._left_of_turn = _CHUNKS_A_TURN - 1
+            if self._inbox or self._is_over:
+                await trio.lowlevel.checkpoint()
         while True:
             if self._inbox:
                 item = self._inbox.pop(0)

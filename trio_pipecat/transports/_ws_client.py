@@ -45,8 +45,9 @@ _NO_LENGTH: Final = 2**63
 #: A frame that is longer, and not yet whole, is read piece by piece.
 _LARGEST_WAITED_FOR: Final = 16 * 1024
 _KEYS_AT_ONCE: Final = 256
-#: So many frames that are not plain are read between two pauses: they take about a millisecond.
-_MOST_ODD_AT_ONCE: Final = 100
+#: So many plain frames are read between two pauses, and one that is not plain counts for so many:
+#: they take some milliseconds.
+_MOST_AT_ONCE, _PLAIN_PER_ODD = 500, 5
 #: How what is HTTP begins, and how its head ends.
 _HTTP, _HEAD_END = b"HTTP/1.", b"\r\n\r\n"
 #: How much of an answer that is no consent is read, in bytes.
@@ -208,23 +209,24 @@ class Frames:
         """Read what came. Returns how the frames ended, if they did; the rest is not read.
 
         What is not read because of a pause is kept, and read by the next call without one. A pause
-        begins by itself after many frames that take wsproto's time: others want theirs.
+        begins by itself after many frames: others want their time.
         """
         if self._buffer:
             data = self._buffer + bytes(data)
             self._buffer = b""
-        position, size, odd = 0, len(data), 0
+        position, size, effort = 0, len(data), 0
         while position < size and self.closed is None:
             if self.is_paused:
                 self._buffer = bytes(data[position:])
                 break
             if self._owed or self._in_message or data[position] != _BINARY:
                 step = self._receive_odd(data, position)
-                odd += 1
-                if odd >= _MOST_ODD_AT_ONCE:
-                    self.is_paused = True
+                effort += _PLAIN_PER_ODD
             else:
                 step = self._receive_plain(data, position)
+                effort += 1
+            if effort >= _MOST_AT_ONCE:
+                self.is_paused = True
             if not step:
                 self._buffer = bytes(data[position:])
                 break
