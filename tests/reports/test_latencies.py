@@ -73,6 +73,40 @@ def test_nan_is_no_time() -> None:
     assert 0 == len(latencies)
 
 
+BOUNDS = st.lists(st.floats(0, 4_000), max_size=8)
+
+
+@settings(max_examples=50)
+@given(TIMES, BOUNDS)
+def test_how_many_are_within_a_bound(times: list[float], bounds: list[float]) -> None:
+    """To a thousandth of it, or a microsecond, whatever the order of the bounds."""
+    counts = latencies(*times).counts_within(bounds)
+    assert len(bounds) == len(counts)
+    for bound, count in zip(bounds, counts, strict=True):
+        surely = sum(seconds <= bound * 0.999 - 1e-6 for seconds in times)
+        perhaps = sum(seconds <= bound * 1.001 + 1e-6 for seconds in times)
+        assert surely <= count <= perhaps
+
+
+def test_a_bound_is_within_itself() -> None:
+    """Nothing is below zero, and everything is below infinity."""
+    some = latencies(0, 0.0007, 0.3, 0.3, 4_000)
+    bounds = [-1e9, -1, 0, 0.0007, 0.29, 0.3, 3_590, 3_600, 1e9, math.inf]
+    assert [0, 0, 1, 2, 2, 4, 4, 5, 5, 5] == some.counts_within(bounds)
+    assert [0, 0] == Latencies().counts_within([0, math.inf])
+    assert [] == some.counts_within([])
+    with pytest.raises(ValueError, match="NaN"):
+        some.counts_within([math.nan])
+
+
+@settings(max_examples=50)
+@given(TIMES)
+def test_all_of_them_together(times: list[float]) -> None:
+    """To a thousandth."""
+    assert sum(times) == pytest.approx(latencies(*times).total, rel=1e-3, abs=1e-4)
+    assert 0 == Latencies().total
+
+
 def test_the_mean() -> None:
     """Of all."""
     assert 0.2 == pytest.approx(latencies(0.1, 0.3).mean, rel=1e-3)
@@ -94,6 +128,24 @@ def test_a_percentile_is_from_0_to_100(percent: float) -> None:
     """Or it is none."""
     with pytest.raises(ValueError, match="from 0 to 100"):
         latencies(1).percentile(percent)
+    with pytest.raises(ValueError, match="from 0 to 100"):
+        latencies(1).percentiles(50, percent)
+
+
+@settings(max_examples=20)
+@given(TIMES, st.lists(st.floats(0, 100), max_size=5))
+def test_several_percentiles_at_once(times: list[float], percents: list[float]) -> None:
+    """Are what each of them is."""
+    made = latencies(*times)
+    assert [made.percentile(percent) for percent in percents] == made.percentiles(*percents)
+    assert [made.percentile(0), made.max] == made.percentiles(0, 100)
+
+
+def test_what_is_merged_with_none_stays_as_it_was() -> None:
+    """Also its least."""
+    some = latencies(0.5)
+    some.merge(Latencies())
+    assert pytest.approx(0.5, rel=1e-3) == some.min
 
 
 def test_repr_tells_two_of_them() -> None:
