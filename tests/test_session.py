@@ -379,6 +379,16 @@ async def test_a_stream_comes_in_frames_on_the_beat(autojump_clock: MockClock) -
     assert len(frames) == session.pacing.count
 
 
+async def test_a_stream_that_is_cancelled_tells_what_was_sent(autojump_clock: MockClock) -> None:
+    """To whoever has handed in a report."""
+    async with tp.open_session("sim:?greeting=") as session:
+        await session.wait_ready()
+        report = tp.StreamReport()
+        with trio.move_on_after(1):
+            await session.stream_audio(AudioChunk.silence(5, 16_000), report=report)
+        assert 1 == pytest.approx(report.seconds, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("source", "options", "error", "text"),
     [

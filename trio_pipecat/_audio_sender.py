@@ -75,9 +75,9 @@ class StreamReport:
 class _Outgoing:
     """One stream on its way: filled at one end, emptied at the other."""
 
-    def __init__(self, rate: int, idle: IdleAudio) -> None:
+    def __init__(self, rate: int, idle: IdleAudio, report: StreamReport) -> None:
         self.idle: IdleAudio = idle
-        self.report = StreamReport()
+        self.report = report
         #: Cancelled when the session ends.
         self.scope = trio.CancelScope()
         #: Set when the last of it has sounded.
@@ -224,19 +224,22 @@ class AudioSender:
         self._held: AudioChunk | None = None
         self._over = False
 
-    async def stream(self, pieces: SourceReader, idle: IdleAudio) -> StreamReport | None:
+    async def stream(
+        self, pieces: SourceReader, idle: IdleAudio, report: StreamReport | None = None
+    ) -> StreamReport | None:
         """Send what `pieces` yields: mono PCM of our rate, in pieces of a few frames at most.
 
         Returns when the last of it has sounded; None: the session was over before that. What was
         yielded before an error is sent before that is raised. When it is cancelled, what was not
-        sent yet is not.
+        sent yet is not; `report` is for whoever wants to know what was.
 
         Raises:
             trio.BusyResourceError: another stream is being sent.
         """
         if self._stream is not None:
             raise trio.BusyResourceError("this session is streaming audio already")
-        self._stream = stream = _Outgoing(self.rate, idle)
+        report = StreamReport() if report is None else report
+        self._stream = stream = _Outgoing(self.rate, idle, report)
         if self._over:
             stream.scope.cancel()
         try:

@@ -292,6 +292,7 @@ class Session:
         sample_rate: int | None = None,
         num_channels: int = 1,
         idle_audio: IdleAudio = "silence",
+        report: StreamReport | None = None,
     ) -> StreamReport:
         """Send sound as a user speaks it: on the beat of real time, in frames of 20 ms.
 
@@ -306,6 +307,8 @@ class Session:
             num_channels: of bytes, interleaved.
             idle_audio: what is sent while the source has nothing, and from its end until the next
                 stream: ``"silence"``, by which bots know that a turn is over, or ``"none"``.
+            report: a new one, to be kept up to date and returned: for whoever looks at it
+                meanwhile, or cancels this and wants to know what was sent.
 
         Raises:
             trio.BusyResourceError: another stream is being sent.
@@ -325,10 +328,10 @@ class Session:
         )
         await driver.open_link()
         with driver.block.waiting():
-            report = await driver.audio_sender.stream(pieces, idle_audio)
-            if report is None:
+            sent = await driver.audio_sender.stream(pieces, idle_audio, report)
+            if sent is None:
                 await driver.link_broke()
-        return report
+        return sent
 
     @property
     def muted(self) -> bool:

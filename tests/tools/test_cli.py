@@ -67,7 +67,7 @@ def test_help_lists_the_commands() -> None:
     assert "trio-pipecat demo" in done.stdout
 
 
-COMMANDS = ["demo", "diff", "events", "probe", "record", "replay", "say", "serve", "talk"]
+COMMANDS = ["bridge", "demo", "diff", "events", "probe", "record", "replay", "say", "serve", "talk"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

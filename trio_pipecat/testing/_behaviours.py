@@ -31,6 +31,9 @@ from ._voice import loudness
 #: Versions of RTVI with which a bot may surprise a client, by their first number.
 _VERSIONS: Final = {0: "0.3.0", 1: "1.4.0", 3: "3.0.0"}
 
+#: A pause of less than so many seconds is one between two syllables, and no quiet.
+_BETWEEN_SYLLABLES: Final = 0.1
+
 #: What `garbage` can send.
 GarbageKind: TypeAlias = Literal[
     "frame",
@@ -104,9 +107,9 @@ def interrupt_on_speech(
 ) -> Behaviour:
     """Listen to the user's sound, as voice activity detection would.
 
-    `start` seconds louder than `threshold` (1 is full scale) interrupt the bot; `stop` seconds of
-    quiet, or of no sound at all, end the user's turn. Then the user has said `text`, and is
-    answered; None: nothing that could be understood.
+    `start` seconds louder than `threshold` (1 is full scale), with pauses of less than 0.1 s in
+    them, interrupt the bot; `stop` seconds of quiet, or of no sound at all, end the user's turn.
+    Then the user has said `text`, and is answered; None: nothing that could be understood.
     """
 
     async def behaviour(conversation: Conversation) -> None:
@@ -122,7 +125,8 @@ def interrupt_on_speech(
                 elif loudness(chunk.pcm) >= threshold:
                     loud, quiet = loud + chunk.duration, 0.0
                 else:
-                    loud, quiet = 0.0, quiet + chunk.duration
+                    quiet += chunk.duration
+                    loud = loud if quiet < _BETWEEN_SYLLABLES else 0.0
                 if not talking and loud >= start:
                     talking = True
                     await conversation.interrupt(by_voice=True)

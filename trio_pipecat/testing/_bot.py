@@ -33,7 +33,8 @@ class SimulatedBot(Personality):
         echo_audio: send the user's sound back.
         echo_video: send the user's pictures back, on wires that have them.
         ready_delay: seconds from ``client-ready`` to ``bot-ready``.
-        think_seconds: seconds from the user's text to the first word of the answer.
+        think_seconds: seconds from the user's text to the first word of the answer; or what is
+            called for each answer, to say how many.
         voice: how it sounds.
         requests: what it does with a client-message, by its type: an async function of the
             `Conversation` and the message's data. What it returns, unless None, is the answer;

@@ -528,8 +528,10 @@ class Conversation:
 
     async def _turn(self, user_text: str, reply: str, *, audio: bool) -> None:
         await self.send(UserLlmText(text=user_text))
-        if self.bot.think_seconds:
-            await trio.sleep(self.bot.think_seconds)
+        think = self.bot.think_seconds
+        seconds = think() if callable(think) else think
+        if seconds:
+            await trio.sleep(seconds)
         await self._llm_then_speak(reply, audio=audio)
 
     async def _llm_then_speak(self, text: str, *, audio: bool) -> None:

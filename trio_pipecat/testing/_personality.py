@@ -33,5 +33,5 @@ class Personality:
     echo_audio: bool = True
     echo_video: bool = False
     ready_delay: float = 0
-    think_seconds: float = 0
+    think_seconds: float | Callable[[], float] = 0
     voice: Voice = attrs.field(factory=Voice)

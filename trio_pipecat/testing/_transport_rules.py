@@ -10,7 +10,6 @@ from typing import Final, TypeAlias
 
 import attrs
 import trio
-from trio.testing import assert_checkpoints
 
 from .._errors import UnsupportedFeatureError
 from ..audio import AudioChunk
@@ -39,6 +38,8 @@ _TONE_PEAK: Final = 0.5
 #: How many steps into a call it is cancelled, one after the other, and how often each.
 _STEPS: Final = 10
 _TRIES: Final = 3
+#: Among so many items that are received one after the other, other tasks have their turn.
+_MANY: Final = 32
 
 Check: TypeAlias = Callable[[Ends], Awaitable[None]]
 
@@ -203,13 +204,32 @@ async def _interruption(ends: Ends) -> None:
 # -- receiving -----------------------------------------------------------------------------------
 
 
-@_rule("Receiving is a checkpoint each time")
+@_rule("Receiving can be cancelled each time, and others have their turn meanwhile")
 async def _receive_is_a_checkpoint(ends: Ends) -> None:
-    await ends.send_all(ends.items(2))
-    await all_wait()
-    for _ in range(2):
-        with assert_checkpoints():
-            await ends.theirs.receive()
+    items = ends.items(2 * _MANY)
+    received: list[Incoming] = []
+    turns = 0
+
+    async def have_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ends.send_all, items)
+        await all_wait()
+        nursery.start_soon(have_turns)
+        while len(received) < _MANY:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ends.theirs.receive()
+            assert scope.cancelled_caught, "a receive that was cancelled before has returned"
+            received.append(await ends.theirs.receive())
+        assert turns >= 2, f"{_MANY} items were received, and others had no turn"
+        await read_as_much(ends.theirs, items, received)
+        nursery.cancel_scope.cancel()
+    same(items, received)
 
 
 @_rule("A receive that is cancelled loses nothing, and may be called again")

@@ -37,6 +37,34 @@ class Stage:
     detail: str = ""
 
 
+@attrs.define(kw_only=True)
+class Findings:
+    """What a probe has found: its stages, as far as it came, and what is known of the bot."""
+
+    target: str
+    stages: list[Stage] = attrs.field(factory=list)
+    about: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def broken(self) -> Stage | None:
+        """The stage that failed, if one did."""
+        return next((stage for stage in self.stages if stage.ok is False), None)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return 0 if self.broken is None else STAGES[self.broken.name]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            "target": shown_target(self.target),
+            "ok": self.broken is None,
+            "stages": [attrs.asdict(stage) for stage in self.stages],
+            **self.about,
+        }
+
+
 async def probe(
     target: str,
     bot: SessionKeywords,
@@ -47,13 +75,36 @@ async def probe(
 ) -> int:
     """Go through the stages, print them as they come, and return the exit code."""
     console = open_console(stderr=as_json, quiet=as_json)
-    stages: list[Stage] = []
-    about: dict[str, Any] = {}
+    findings = Findings(target=target)
 
-    def note(stage: Stage) -> None:
-        stages.append(stage)
+    def show(stage: Stage) -> None:
         console.print(_line(stage))
 
+    await look(findings, bot, text=text, timeout=timeout, show=show)
+    if as_json:
+        print(json.dumps(findings.as_json()))
+    else:
+        broken = findings.broken
+        verdict = "the bot is up" if broken is None else f"broken: {broken.name}"
+        console.print(Text(verdict, style="bold green" if broken is None else "bold red"))
+    return findings.code
+
+
+async def look(
+    findings: Findings,
+    bot: SessionKeywords,
+    *,
+    text: str | None,
+    timeout: float,  # noqa: ASYNC109
+    show: Callable[[Stage], object] = lambda stage: None,
+) -> None:
+    """Go through the stages, put down what comes of each, and `show` it."""
+
+    def note(stage: Stage) -> None:
+        findings.stages.append(stage)
+        show(stage)
+
+    target, about = findings.target, findings.about
     bot["start_timeout"] = bot["connect_timeout"] = bot["ready_timeout"] = timeout
     # The session is made first: a target that can't be is a usage error, before anything is tried.
     session_block = open_session(target, **bot)
@@ -73,19 +124,6 @@ async def probe(
             failed = _stage_of(session)
             note(Stage(name=failed, ok=False, seconds=_since(session), detail=str(error)))
         about["end"] = None if session.end is None else session.end.reason
-    broken = next((stage for stage in stages if stage.ok is False), None)
-    if as_json:
-        result = {
-            "target": shown_target(target),
-            "ok": broken is None,
-            "stages": [attrs.asdict(stage) for stage in stages],
-            **about,
-        }
-        print(json.dumps(result))
-    else:
-        verdict = "the bot is up" if broken is None else f"broken: {broken.name}"
-        console.print(Text(verdict, style="bold green" if broken is None else "bold red"))
-    return 0 if broken is None else STAGES[broken.name]
 
 
 async def _resolve(target: str, timeout: float, note: Callable[[Stage], None]) -> bool:  # noqa: ASYNC109
@@ -135,10 +173,10 @@ async def _go_through(
             detail += f" ({session.protocol.problem})"
         note(Stage(name="ready", ok=True, seconds=_since(session, began), detail=detail))
         began = trio.current_time()
-        if text is not None:
-            await session.send_text(text)
         first = None
         with trio.move_on_after(timeout):
+            if text is not None:
+                await session.send_text(text)
             async for event in stream:
                 if event is not ready and (text is None or isinstance(event, BotOutput)):
                     first = event
