@@ -29,6 +29,9 @@ ON_THEIR_OWN = [
     "tests/test_webrtc_matrix.py",
     "tests/testing/test_offers.py",
     "tests/testing/test_webrtc_bot.py",
+    "tests/tools/test_load_cli.py",
+    "tests/tools/test_load_cluster.py",
+    "tests/tools/test_load_processes.py",
     "tests/tools/test_talk_in_tmux.py",
     *sorted(map(str, Path("tests/transports").glob("test_*rtc*.py"))),
 ]
@@ -49,7 +52,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *PLACES)
     session.run("ruff", "format", "--check", *PLACES)
     files = [str(path) for path in Path("trio_pipecat").rglob("*.py")]
-    startable = "--startable-in-context-manager=_cancel_on_signal"
+    startable = "--startable-in-context-manager=_cancel_on_signal,listen,stop_on_signal"
     session.run("flake8-async", "--enable=ASYNC", f"--disable={NOT_FOR_US}", startable, *files)
 
 
@@ -62,7 +65,7 @@ NOT_FOR_US = "ASYNC124,ASYNC127,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy and pyright, on the package and on how users use it."""
-    session.install(".[cli,audio,report,webrtc]", *group("types"))
+    session.install(".[all]", *group("types"))
     session.run("mypy")
     session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
 
@@ -73,7 +76,7 @@ def tests(session: nox.Session) -> None:
 
     A tool that is missing and can't be installed is a failure here, not a skipped test.
     """
-    session.install(".[cli,audio,report,webrtc]", *group("test"))
+    session.install(".[all]", *group("test"))
     install_packages(session, *(tool for tool in TEST_TOOLS if not shutil.which(tool)))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("coverage", "erase")
@@ -90,7 +93,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests_on(session: nox.Session) -> None:
     """The tests of the built and installed package, on each Python that this machine has."""
-    session.install(".[cli,audio,report,webrtc]", *group("test"))
+    session.install(".[all]", *group("test"))
     session.run("pytest", *OURS_ALONE, *session.posargs)
 
 
@@ -104,12 +107,13 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Other people's clients on the simulated bot: the JavaScript one in Chromium, and pipecat's.
+    """Other people's programs: the JavaScript client in Chromium, pipecat's, a Prometheus server.
 
     A tool that is missing and can't be installed is a failure here, not a skipped test.
     """
-    session.install(".[cli,webrtc]", *group("test"))
-    install_packages(session, *(tool for tool in ("chromium", "npm") if not shutil.which(tool)))
+    session.install(".[cli,otel,report,webrtc]", *group("test"))
+    tools = ("chromium", "npm", "prometheus")
+    install_packages(session, *(tool for tool in tools if not shutil.which(tool)))
     session.env["TRIO_PIPECAT_BOT_PYTHON"] = str(pipecat_python(session))
     session.env["TRIO_PIPECAT_MUST_RUN"] = "1"
     session.run("pytest", "tests/interop", *session.posargs)

@@ -103,6 +103,7 @@ def api() -> str:
             "SessionEnd",
         ],
         "Recording": ["WavRecorder"],
+        "Two bots": ["bridge", "BridgeReport", "BridgeSide", "BridgeRecorder"],
         "Values": ["State", "ProtocolVersions", "FunctionCall", "AboutClient", "AudioChunk"],
         "Files": ["File", "InlineSource", "UrlSource"],
         "What the user sees": ["UiTree", "UiNode", "UiSelection"],

@@ -55,11 +55,16 @@ _targets
 _functions
 _driver
 _session
-_client _wav_recorder
-__init__
-reports._latencies reports._hearing reports._turn
-reports._turns
+_client _wav_recorder _bridge_recorder
+_group
+reports._latencies reports._hearing reports._turn reports._words
+reports._turns reports._load reports._axes reports._markup reports._recordings
+reports._thresholds reports._charts reports._page reports._load_csv
+reports._load_charts reports._turn_picture reports._load_junit
+reports._load_html
 reports
+_bridge
+__init__
 testing._voice testing._bot_protocol testing._http_server testing._network
 testing._personality testing._utterance
 testing._webrtc_bot
@@ -76,10 +81,21 @@ testing._client_faults
 testing._client_cases
 testing._check_client
 testing
+tools._times
 tools._run tools._options tools._console tools._keyboard tools._transcript tools._recording_path
 tools._line_editor tools._talk_screen tools._bot_voice tools._talk_sound
-tools._probe tools._events tools._serve tools._demo tools._say tools._talk
-tools._record
+tools._probe tools._events tools._serve tools._demo tools._say tools._talk tools._bridge
+tools._record tools._monitor
+tools.load._shape tools.load._ear tools.load._words tools.load._progress
+tools.load._plan tools.load._prometheus
+tools.load._health tools.load._call
+tools.load._spans
+tools.load._shard
+tools.load._run_here tools.load._processes tools.load._capacity
+tools.load._cluster tools.load._worker tools.load._screen
+tools.load._command
+tools.load._cli
+tools.load
 tools._cli
 tools
 __main__
@@ -174,16 +190,24 @@ def test_the_core_does_not_know_trio(name: str) -> None:
                 "tools",
                 "tools._console",
                 "tools._probe",
+                "tools._monitor",
+                "tools._bridge",
                 "tools._events",
                 "tools._demo",
                 "tools._serve",
                 "tools._say",
                 "tools._talk",
                 "tools._talk_screen",
+                "tools.load._command",
+                "tools.load._screen",
             },
         ),
-        ("click", {"tools", "tools._cli", "tools._options"}),
+        ("click", {"tools", "tools._cli", "tools._options", "tools.load._cli"}),
         ("anyio", set()),
+        ("hdrh", {"reports._latencies"}),
+        ("distributed", {"tools.load._cluster"}),
+        ("opentelemetry", {"tools.load._spans"}),
+        ("prometheus_client", {"tools.load._prometheus"}),
     ],
 )
 def test_a_dependency_has_one_home(library: str, homes: set[str]) -> None:

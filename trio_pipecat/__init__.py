@@ -2,7 +2,8 @@
 
 What users touch is here; the private modules are for reading:
 
-* `open_session`, `PipecatClient`, `start_bot`: the ways to a `Session`.
+* `open_session`, `PipecatClient`, `start_bot`: the ways to a `Session`, and `open_session_group` to
+  many of them.
 * Events: one class for each RTVI message, named after its wire type, and the session's own.
 * Errors: one tree, under `PipecatError`.
 * ``trio_pipecat.audio``, ``.video``, ``.transports``, ``.testing``: sound, pictures, links, and the
@@ -11,6 +12,10 @@ What users touch is here; the private modules are for reading:
 
 from ._audio_sender import IdleAudio as IdleAudio
 from ._audio_sender import StreamReport as StreamReport
+from ._bridge import BridgeReport as BridgeReport
+from ._bridge import BridgeSide as BridgeSide
+from ._bridge import bridge as bridge
+from ._bridge_recorder import BridgeRecorder as BridgeRecorder
 from ._client import PipecatClient as PipecatClient
 from ._client import open_session as open_session
 from ._errors import BotNotReadyError as BotNotReadyError
@@ -45,6 +50,11 @@ from ._events import FunctionCallUnanswerable as FunctionCallUnanswerable
 from ._events import ProtocolMismatch as ProtocolMismatch
 from ._events import StateChanged as StateChanged
 from ._functions import FunctionHandler as FunctionHandler
+from ._group import Member as Member
+from ._group import OnFailure as OnFailure
+from ._group import Outcome as Outcome
+from ._group import SessionGroup as SessionGroup
+from ._group import open_session_group as open_session_group
 from ._lifecycle import StateEvents as StateEvents
 from ._messages import RTVI_VERSION as RTVI_VERSION
 from ._messages import AboutClient as AboutClient
@@ -192,6 +202,9 @@ __all__ = [
     "BotTtsStarted",
     "BotTtsStopped",
     "BotTtsText",
+    "BridgeRecorder",
+    "BridgeReport",
+    "BridgeSide",
     "Camera",
     "Capabilities",
     "CharacterUsage",
@@ -233,9 +246,12 @@ __all__ = [
     "LlmFunctionCallStopped",
     "LlmRawText",
     "MalformedMessage",
+    "Member",
     "MessageTooLargeError",
     "Metrics",
     "Microphone",
+    "OnFailure",
+    "Outcome",
     "PipecatClient",
     "PipecatError",
     "ProtocolError",
@@ -256,6 +272,7 @@ __all__ = [
     "Session",
     "SessionEnd",
     "SessionEndedError",
+    "SessionGroup",
     "SessionKeywords",
     "Side",
     "SlowReaderError",
@@ -305,10 +322,12 @@ __all__ = [
     "WavError",
     "WavRecorder",
     "__version__",
+    "bridge",
     "list_devices",
     "open_camera",
     "open_microphone",
     "open_session",
+    "open_session_group",
     "open_speaker",
     "start_bot",
 ]

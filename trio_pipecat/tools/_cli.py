@@ -13,10 +13,14 @@ from .. import InvalidParamsError, RecordingError, UnsupportedFeatureError, WavE
 from ..testing import GREETING
 from ._options import (
     TARGET_HELP,
+    TWO_TARGETS_HELP,
     bot_options,
     conversation_options,
     keywords,
+    keywords_of_two,
     recording_argument,
+    time_span,
+    two_bots_options,
 )
 from ._run import guard, run
 
@@ -88,7 +92,9 @@ def demo(fast: bool) -> None:
     epilog="""\
 \b
 Exit codes: 0 all stages passed, 2 wrong usage, and for the stage that failed:
-3 resolve, 4 start, 5 connect, 6 ready, 7 first event. 130 interrupted."""
+3 resolve, 4 start, 5 connect, 6 ready, 7 first event. 130 interrupted.
+Of many probes: 0 all passed, else that of the last that failed. Ctrl-C is how --every
+ends without --repeat: it is 130 only if the first probe was not over."""
 )
 @bot_options
 @click.option("--text", help="Say this when the bot is ready, and time its first answer.")
@@ -99,16 +105,58 @@ Exit codes: 0 all stages passed, 2 wrong usage, and for the stage that failed:
     show_default=True,
     help="Seconds that each stage may take.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def probe(target: str, text: str | None, timeout: float, as_json: bool, **options: Any) -> None:
+@click.option(
+    "--every",
+    metavar="TIME",
+    callback=time_span,
+    help="Probe again and again, until Ctrl-C, on a beat: 30, 30s, 500ms, 5m or 1h.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    help="Probe so often; without --every one after the other.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object; of many probes, one each per line, and a summary.",
+)
+def probe(
+    target: str,
+    text: str | None,
+    timeout: float,
+    every: float | None,
+    repeat: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Is the bot up, and if not, which part is broken?
 
     Goes through the stages resolve, start, connect, ready and first event, and says how long each
     took, or why it failed.
+
+    With --every or --repeat each probe is a line, whatever becomes of it, and at the end, also at
+    Ctrl-C, there is a summary: how many found the bot up, what was broken, the longest outage, how
+    long the bot took to be ready. A probe that takes longer than the beat has the next one begin
+    with a later beat; those between are skipped, and counted.
     """
+    bot = keywords(**options)
+    if every is not None or repeat is not None:
+        from ._monitor import monitor
+
+        sys.exit(
+            monitor(
+                *(target, bot),
+                text=text,
+                timeout=timeout,
+                every=every,
+                repeat=repeat,
+                as_json=as_json,
+            )
+        )
     from ._probe import probe as command
 
-    bot = keywords(**options)
     sys.exit(run(lambda: command(target, bot, text=text, timeout=timeout, as_json=as_json)))
 
 
@@ -378,6 +426,70 @@ def say(
 @cli.command(
     epilog="""\
 \b
+Exit codes: 0 one of them left, or the time was over, 1 one of them failed, 2 wrong usage or a
+file that can't be written, 130 interrupted."""
+)
+@two_bots_options
+@click.option("--duration", type=click.FloatRange(min=0), help="Hang up after so many seconds.")
+@click.option(
+    "--record",
+    metavar="FILE.wav",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was heard to a stereo WAV file: A on the left, B on the right.",
+)
+@click.option(
+    "--first",
+    type=click.Choice(["a", "b"]),
+    help="Who begins: the other is not heard until this one has spoken.",
+)
+@click.option(
+    "--text", help="Say this to the one that begins, so that it does; to A without --first."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, at the end.")
+def bridge(
+    a: str,
+    b: str,
+    duration: float | None,
+    record: Path | None,
+    first: Any,
+    text: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Have two bots talk to each other, until one of them leaves, or Ctrl-C.
+
+    What A says, B hears, and the other way. Each line that is spoken is printed, and at the end how
+    long each had to wait for the other, measured from the sound.
+
+    To try it: trio-pipecat bridge 'sim:?hear=Hello' 'sim:?hear=Hi' --first a. Two bots that both
+    send back what they hear, as sim: does without hear=, do so for ever.
+    """
+    from ._bridge import BotToBridge
+    from ._bridge import bridge as command
+    from ._recording_path import check_writable
+
+    one, other = keywords_of_two(options)
+    with _bad_files():
+        if record is not None:
+            check_writable(record)
+    sys.exit(
+        run(
+            lambda: command(
+                BotToBridge(name="a", target=a, keywords=one),
+                BotToBridge(name="b", target=b, keywords=other),
+                duration=duration,
+                record=record,
+                first=first,
+                text=text,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@cli.command(
+    epilog="""\
+\b
 Exit codes: 0 the session ended as it should, 1 it failed as it did when it was recorded,
 2 wrong usage or no recording, 130 interrupted."""
 )
@@ -438,5 +550,11 @@ def _check_until(until: str | None) -> None:
         raise click.BadParameter(f"there is no event {until!r}", param_hint="--until")
 
 
-for _command in (probe, events, record, say, talk):
+from .load._cli import load, merge  # noqa: E402  # a family of its own
+
+cli.add_command(load)
+cli.add_command(merge)
+
+for _command in (load, probe, events, record, say, talk):
     _command.help = f"{inspect.cleandoc(_command.help or '')}\n\n{TARGET_HELP}"
+bridge.help = f"{inspect.cleandoc(bridge.help or '')}\n\n{TWO_TARGETS_HELP}"

@@ -30,6 +30,14 @@ def run(
     return guard(lambda: trio.run(_run, command, interrupted, clock=clock))
 
 
+def run_stoppable(command: Callable[[trio.Event], Awaitable[int]]) -> int:
+    """Run `command` and return its exit code; the first signal sets the event that it is given.
+
+    The second one cancels it, so that its sessions say goodbye, and the third is Python's.
+    """
+    return guard(lambda: trio.run(_run_stoppable, command))
+
+
 def guard(command: Callable[[], int]) -> int:
     """Call `command` and return its exit code; what is no fault of ours becomes one."""
     code = INTERRUPTED
@@ -69,6 +77,35 @@ async def _run(command: Callable[[], Awaitable[int]], interrupted: int) -> int:
             code = await command()
         except Exception as error:
             failure = error  # raised outside, so that it does not come in a group
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return code
+
+
+async def _run_stoppable(command: Callable[[trio.Event], Awaitable[int]]) -> int:
+    stop = trio.Event()
+
+    async def stop_on_signal(
+        *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(*_signals()) as signals:
+            task_status.started()
+            async for _ in signals:
+                stop.set()
+                break
+            async for _ in signals:
+                break
+        cancel_scope.cancel()
+
+    code, failure = INTERRUPTED, None
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as cancel_scope:
+            await nursery.start(stop_on_signal)
+            try:
+                code = await command(stop)
+            except Exception as error:
+                failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -1,0 +1,154 @@
+"""A run by several processes of this machine, each on a core of its own if there are as many."""
+
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from ...reports import LoadResult
+from ._plan import LoadPlan
+from ._progress import Progress, Watcher, together
+from ._shard import new_result
+from ._spans import environment
+
+#: How long processes may take to be there before the run begins, in seconds: in all, and each.
+_START: Final = 1.0
+_START_EACH: Final = 0.5
+#: How long after its end a process may take to give its result, in seconds.
+_PATIENCE: Final = 10.0
+_COMMAND: Final = (sys.executable, "-m", "trio_pipecat.tools.load._worker")
+#: What of a process's last words is told.
+_LAST_WORDS: Final = 300
+
+
+def name_of_part(plan: LoadPlan, index: int, of: int) -> str:
+    """Name a part of a plan, for one that is lost."""
+    if plan.model == "open":
+        return f"part {index} of {of} (every {of}th caller, from the {index + 1}th)"
+    callers = [caller for caller, _ in plan.callers(index, of)]
+    return f"part {index} of {of} ({len(callers)} of {round(plan.shape.peak)} callers)"
+
+
+async def run_processes(
+    plan: LoadPlan, number: int, watch: Watcher, stop: trio.Event
+) -> LoadResult:
+    """Run a plan by so many processes, and return what they have measured together."""
+    begin_at = time.time() + _START + _START_EACH * number
+    result = new_result(plan, begin_at)
+    seen: dict[int, Progress] = {}
+
+    async def run_one(index: int) -> None:
+        try:
+            part = await run_worker(
+                order_of(plan, index, number, begin_at), stop, partial(note, index)
+            )
+        except LostError as error:
+            name = name_of_part(plan, index, number)
+            result.lost.append(f"{name} is lost, and with it what it measured: {error}")
+        else:
+            result.merge(part)
+
+    def note(index: int, progress: Progress) -> None:
+        seen[index] = progress
+        if index == max(seen):
+            watch(together([*seen.values()]))
+
+    async with trio.open_nursery() as nursery:
+        for index in range(number):
+            nursery.start_soon(run_one, index)
+    return result
+
+
+class LostError(Exception):
+    """A process is gone without a result."""
+
+
+def order_of(plan: LoadPlan, index: int, of: int, begin_at: float) -> dict[str, Any]:
+    """Return what tells a process which part of a plan is its own."""
+    return {"plan": plan.as_json(), "index": index, "of": of, "begin_at": begin_at}
+
+
+async def run_worker(order: dict[str, Any], stop: trio.Event, watch: Watcher) -> LoadResult:
+    """Run a part of a plan in a process of its own, which is gone when this returns.
+
+    Raises:
+        LostError: it is gone without a result.
+    """
+    process = await trio.lowlevel.open_process(
+        _COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment(),
+    )
+    words: list[bytes] = []
+    result: LoadResult | None = None
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_collect, process.stderr, words)
+            nursery.start_soon(_give_order, process.stdin, order, stop)
+            async for line in _Lines(process.stdout):
+                message = json.loads(line)
+                if "progress" in message:
+                    watch(Progress.from_json(message["progress"]))
+                else:
+                    result = LoadResult.from_json(message["result"])
+            with trio.move_on_after(_PATIENCE):
+                await process.wait()
+            nursery.cancel_scope.cancel()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()  # it was killed
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+    if result is None:
+        last = b"".join(words).decode(errors="replace").strip()[-_LAST_WORDS:]
+        raise LostError(f"exit code {process.returncode}{': ' if last else ''}{last}")
+    return result
+
+
+async def _give_order(stdin: trio.abc.SendStream, order: dict[str, Any], stop: trio.Event) -> None:
+    """Say what is to be done, and when it is enough."""
+    try:
+        await stdin.send_all(json.dumps(order).encode() + b"\n")
+        await stop.wait()
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return  # it is gone: who reads its output finds out
+    await stdin.aclose()
+
+
+async def _collect(stream: trio.abc.ReceiveStream, words: list[bytes]) -> None:
+    while data := await stream.receive_some():
+        words.append(bytes(data))
+        del words[:-50]
+
+
+class _Lines:
+    """The lines of a stream, as an async iterable."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._buffer = b""
+
+    def __aiter__(self) -> "_Lines":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while b"\n" not in self._buffer:
+            data = await self._stream.receive_some()
+            if not data:
+                raise StopAsyncIteration
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
