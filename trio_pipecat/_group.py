@@ -298,7 +298,8 @@ class SessionGroup:
             self._failure = error
             self._stop_starting()
             self._nursery.cancel_scope.cancel()
-        if self._line and len(self._members) - len(self._line) < (self._limit or 0):
+        may_begin = not self.winding_down.is_set()
+        if may_begin and self._line and len(self._members) - len(self._line) < (self._limit or 0):
             following = next(iter(self._line))
             self._line.pop(following)()
         self._emptied.unpark_all()

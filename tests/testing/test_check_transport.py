@@ -367,7 +367,7 @@ SAID = {
     DropsWhatIsUnreadAtTheEnd: "What is sent arrives|Everything that was sent before a goodbye",
     ForgetsTheFormat: "audio keeps its format",
     DoesNotStampAudio: "says when it came",
-    ReceivesWithoutACheckpoint: "Receiving is a checkpoint",
+    ReceivesWithoutACheckpoint: "Receiving can be cancelled each time",
     LosesWhatACancelledReceiveHad: "A receive that is cancelled loses nothing",
     GoesOnAfterHandingOver: "A send that is cancelled has sent nothing",
     NeverMakesASenderWait: "A sender waits when nobody reads",

@@ -106,11 +106,13 @@ async def test_a_tool_that_does_not_keep_up_says_nothing_of_the_bot(
 
 
 async def test_a_bot_that_dies(autojump_clock: MockClock) -> None:
-    """Has not held them."""
-    found = await Bot(1_000, dies_at=12).find()
+    """Has not held them, and can't be asked any more."""
+    bot = Bot(1_000, dies_at=12)
+    found = await bot.find()
+    assert [1, 2, 4, 8, 16] == bot.tried
     assert found.held is not None
-    assert 11 == found.held.callers
-    assert "at 12, the bot died after 3 s" in str(found)
+    assert 8 == found.held.callers
+    assert "at 16, the bot died after 3 s" in str(found)
 
 
 async def test_it_can_be_stopped(autojump_clock: MockClock) -> None:

@@ -71,6 +71,16 @@ def short(url: str = "sim:", **more: object) -> list[object]:
         (["sim:", "--find-capacity"], "needs at least one --fail"),
         (["sim:", "--shard", "4/4"], "I/N"),
         (["sim:", "--processes", "2", "--shard", "0/2"], "either --shard or --processes"),
+        (["sim:", "--processes", "2", "--begin-at", "1"], "--begin-at is for"),
+        (["sim:", "--csv", "-", "--json", "-"], "only one report"),
+        (
+            ["sim:", "--find-capacity", "--fail", "calls < 1", "--first", "9", "--callers", "5"],
+            "--first is more",
+        ),
+        (
+            ["sim:", "--find-capacity", "--fail", "calls < 1", "--cool-down", "50s"],
+            "nothing is left to measure of a step",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anybody_calls(arguments: list[str], told: str) -> None:

@@ -22,12 +22,14 @@ from trio_pipecat.testing import (
     SimulatedBot,
     crash,
     fatal_error,
+    half_open,
     interrupt_on_speech,
     leave_after,
     never_ready,
 )
 from trio_pipecat.testing._voice import Voice
 from trio_pipecat.tools.load import _call
+from trio_pipecat.tools.load._command import FAILED, exit_code
 from trio_pipecat.tools.load._plan import LoadPlan
 from trio_pipecat.tools.load._shape import Shape, Stage, profile
 from trio_pipecat.tools.load._shard import run_shard
@@ -84,6 +86,8 @@ async def test_a_text_is_timed_to_the_first_sound(autojump_clock: MockClock) -> 
     # The caller waits, and then the bot speaks without a pause of more than a quarter of a word.
     assert result.metrics["dead_air"].max == pytest.approx(result.metrics["t2v"].max, abs=0.001)
     assert 0 == result.counts["interruptions"]
+    assert {"You said: Hello, can you hear me?"} == {turn.answer for turn in result.worst}
+    assert 5 == max(moment.ready + moment.starting for moment in result.timeline)
 
 
 async def test_a_voice_is_timed_from_its_end_in_the_file(
@@ -194,11 +198,49 @@ async def test_only_the_window_is_measured(autojump_clock: MockClock) -> None:
 
 
 async def test_turns_that_were_cut_are_told(autojump_clock: MockClock) -> None:
-    """Nobody knows how long they would have taken: that slow answers are missing is said."""
-    result = await run(plan_for(SimulatedBot(think_seconds=100), turn_timeout=1_000, seconds=30))
+    """Nobody knows how long they would have taken: that some are missing is said."""
+    result = await run(plan_for(SimulatedBot(think_seconds=3), seconds=20, wind_down=0.0))
     assert 5 == result.counts["cut"]
-    assert 0 == result.counts["turns"]
-    assert 35 == pytest.approx(result.seconds, abs=1)
+    assert result.counts["answered"] == result.counts["turns"] > 0
+    assert 20 == pytest.approx(result.seconds, abs=1)
+
+
+async def test_a_bot_that_hangs_is_not_quick(autojump_clock: MockClock) -> None:
+    """Turns that were cut after nobody had waited longer count as not answered."""
+    bot = SimulatedBot([half_open(10)], think_seconds=4)
+    result = await run(plan_for(bot, seconds=30, texts=("Hi",) * 99))
+    assert 5 == result.counts["turns"] - result.counts["answered"]
+    assert 10 == result.counts["answered"]
+    assert 0 == result.counts["cut"]
+    assert result.metrics["t2v"].max < 5
+    assert result.metrics["dead_air"].max > 20
+
+
+async def test_who_never_got_to_a_bot_has_not_called(autojump_clock: MockClock) -> None:
+    """A run in which nobody got through is no success, though nothing has failed yet."""
+    result = await run(plan_for(SimulatedBot([never_ready()]), seconds=10))
+    assert (5, 0, 0) == tuple(result.counts[name] for name in ("cut_starting", "calls", "reached"))
+    result.parts.clear()  # in virtual time this process is always busy
+    assert FAILED == exit_code(result, [])
+
+
+async def test_a_bot_that_leaves_in_a_turn_has_not_answered_it(autojump_clock: MockClock) -> None:
+    """And the call has failed."""
+    bot = SimulatedBot([crash(2)], think_seconds=5)
+    result = await run(plan_for(bot, seconds=30, cool_down=10))
+    assert {"ConnectionLostError"} == set(result.errors)
+    assert 0 == result.counts["answered"]
+    assert result.counts["turns"] >= 5
+    assert 0 == result.counts["cut"]
+
+
+async def test_stopped_before_it_begins(autojump_clock: MockClock) -> None:
+    """It does not wait for that."""
+    stop = trio.Event()
+    stop.set()
+    result = await run(plan_for(SimulatedBot()), begin_at=time.time() + 600, stop=stop)
+    assert trio.current_time() < 10
+    assert result.interrupted
 
 
 FAULTS: dict[str, tuple[Callable[[], Any], str]] = {

@@ -81,7 +81,7 @@ class TurnRecord:
 class Moment:
     """What happened in one stretch of the run; `Timeline.step` is how long that is."""
 
-    #: The most callers there were at once that were starting, and that were ready.
+    #: Who was there when most callers were: those that were starting, and those that were ready.
     starting: int = 0
     ready: int = 0
     calls: int = 0
@@ -205,11 +205,18 @@ class LoadResult:
             self.moment((number + 0.5) * self.step).merge(moment)
         for turn in other.worst:
             self.keep_if_bad(turn)
-        if other.bot_died is not None:
-            self.bot_died = max(self.bot_died or 0.0, other.bot_died)
+        self._merge_death(other)
         self.notes = sorted({*self.notes, *other.notes})
         self.parts = sorted([*self.parts, *other.parts], key=lambda part: part.index)
         self.lost = sorted([*self.lost, *other.lost])
+
+    def _merge_death(self, other: "LoadResult") -> None:
+        """A bot that has died is dead to everybody, and not to the callers of one part alone."""
+        if not self.parts:
+            self.bot_died = other.bot_died
+        elif other.parts:
+            both = self.bot_died is not None and other.bot_died is not None
+            self.bot_died = max(self.bot_died or 0.0, other.bot_died or 0.0) if both else None
 
     # -- the document --
 

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from ... import Metrics, PipecatError, Session, SessionKeywords, State, WavRecorder
+from ... import Metrics, PipecatError, Session, SessionKeywords, State, WavError, WavRecorder
 from ...audio import AudioChunk, WavReader, write_wav
 from ...reports import LoadResult, TurnLog, TurnRecord
 from .._run import leaves
@@ -21,6 +21,8 @@ from ._words import CallerFunction, Words
 _SOUND_MAY_COME: Final = 2.0
 #: An answer is over at last, in seconds: a bot with music behind it is never quiet.
 _LONGEST_ANSWER: Final = 300.0
+#: So much of an answer's text is told, in characters.
+_MOST_TEXT: Final = 200
 #: What of a recording is kept before and after a turn, in seconds.
 _MARGIN: Final = 0.5
 
@@ -63,6 +65,8 @@ class Call:
     #: The turns that were counted.
     _measured: list[TurnRecord] = attrs.field(factory=list)
     _was_ready: bool = False
+    #: How many frames were how late before the measuring window.
+    _sent_before: dict[float, int] = attrs.field(factory=dict)
     _ear: Ear | None = None
     _log: TurnLog | None = None
     _said: list[tuple[float, float]] = attrs.field(factory=list)
@@ -120,13 +124,7 @@ class Call:
                     await ear.wait_sound(answer)
                 await self._hear_out(ear)
         except trio.Cancelled:
-            if answer.first_sound is not None:
-                self._note_answer(record, answer, words)
-                record.dead_air = None  # there might have been more of it
-                self._note_turn(TimedTurn(record, began, trio.current_time()))
-            elif self._in_window(answer.since):
-                # It was neither answered in time nor not: how it would have gone is not known.
-                self.result.counts["cut"] += 1
+            self._note_cut(TimedTurn(record, began, trio.current_time()), answer, words)
             raise
         record.interrupted = ear.interruptions > interruptions
         record.stale = session.audio.stale_seconds - stale
@@ -135,11 +133,32 @@ class Call:
         if not answer.has_begun:
             raise NotAnsweredError(f"no answer within {self.plan.turn_timeout:g} s")
 
+    def _note_cut(self, turn: TimedTurn, answer: Answer, words: Words) -> None:
+        """The call is over in the middle of a turn: put down what can be said of it."""
+        end = None if self.session is None else self.session.end
+        has_left = end is not None and end.first != "client"
+        if answer.has_begun or has_left or turn.ended - answer.since > self._slowest():
+            # Where there is no answer, it would have been the slowest of all: to leave it out would
+            # make a bot that hangs look quick.
+            self._note_answer(turn.record, answer, words)
+            silent_since = answer.since if self._ear is None else self._ear.heard_until(answer)
+            turn.record.dead_air = max(turn.record.dead_air or 0.0, turn.ended - silent_since)
+            self._note_turn(turn)
+        elif self._in_window(answer.since):
+            # It was neither answered in time nor not: how it would have gone is not known.
+            self.result.counts["cut"] += 1
+
+    def _slowest(self) -> float:
+        """Return the longest that anybody has waited for an answer by now."""
+        waited = (self.result.metrics.get(name) for name in ("v2v", "t2v", "first_event"))
+        return max((times.max for times in waited if times is not None and len(times)), default=0.0)
+
     async def _say(self, session: Session, ear: Ear, words: Words) -> Answer:
         if words.text is not None:
             answer = ear.begin_turn(trio.current_time())
-            await session.send_text(words.text)
-            answer.since = trio.current_time()
+            with trio.move_on_after(self.plan.turn_timeout):  # the link may be backed up
+                await session.send_text(words.text)
+            self._said.append((answer.since, answer.since))
             return answer
         assert words.sound is not None
         answer = ear.begin_turn(trio.current_time() + words.voice_ends)
@@ -167,7 +186,7 @@ class Call:
     def _note_answer(self, record: TurnRecord, answer: Answer, words: Words) -> None:
         record.at = answer.since - self.began
         record.answered = answer.has_begun
-        record.answer = answer.text
+        record.answer = answer.text[:_MOST_TEXT]
         if answer.first_event is not None:
             record.first_event = max(answer.first_event - answer.since, 0.0)
         if answer.first_sound is not None:
@@ -190,8 +209,14 @@ class Call:
             return False
         if not self._was_ready:
             self._was_ready = True
+            self.result.counts["reached"] += 1
             self._note_start(session)
         return True
+
+    def begin_to_measure(self) -> None:
+        """The measuring window begins: what was sent late before that does not count."""
+        if self.session is not None:
+            self._sent_before = dict(self.session.pacing.histogram)
 
     def _note_start(self, session: Session) -> None:
         times = _first_times(session)
@@ -215,10 +240,13 @@ class Call:
         at = trio.current_time()
         begin, end = self.plan.window
         began = session.history[0][1] - self.began
-        if began < end and at - self.began >= begin:
-            if at - self.began >= end:
-                cause = None  # whatever happened then was not measured
-            self._note_call(session, cause, at)
+        # What fails after the window is not measured; but a turn that was not answered began in it.
+        is_known = at - self.began < end or cause is None or isinstance(error, NotAnsweredError)
+        if began < end and at - self.began >= begin and is_known:
+            if cause is None and not self._was_ready:
+                self.result.counts["cut_starting"] += 1
+            else:
+                self._note_call(session, cause, at)
         if self._log is not None:
             for turn in self._turns_of(self._log, session):
                 self._note_turn(turn)
@@ -238,8 +266,9 @@ class Call:
             moment.errors += 1
         result.metric("call").add(at - session.history[0][1])
         for bound, count in session.pacing.histogram:
-            if count:
-                result.metric("lateness").add(bound, count)
+            since = count - self._sent_before.get(bound, 0)
+            if since > 0:
+                result.metric("lateness").add(min(bound, session.pacing.max), since)
 
     def _turns_of(self, log: TurnLog, session: Session) -> list[TimedTurn]:
         """Return the turns of a function of the user's: what is known of them from the sound."""
@@ -264,7 +293,7 @@ class Call:
                 turn=turn.number,
                 at=opened - self.began + words_end,
                 said=turn.user_text,
-                answer=turn.bot_text[:200],
+                answer=turn.bot_text[:_MOST_TEXT],
                 v2v=turn.voice_to_voice,
                 t2v=turn.text_to_voice,
                 first_event=None if first is None else max(first - words_end, 0.0),
@@ -296,7 +325,7 @@ class Call:
                 result.metric(name).add(value)
         if record.interrupted:
             result.metric("stale").add(record.stale)
-        if record.answered:
+        if record.answered and record.waited < float("inf"):
             moment.waited.add(record.waited)
 
     # -- recordings --
@@ -311,8 +340,8 @@ class Call:
             self._recording = None
             self._note_missing(error)
 
-    def _note_missing(self, error: OSError) -> None:
-        note = f"recordings are missing: {error.strerror or error}"
+    def _note_missing(self, error: OSError | WavError) -> None:
+        note = f"recordings are missing: {getattr(error, 'strerror', None) or error}"
         if note not in self.result.notes:
             self.result.notes.append(note)
 
@@ -357,10 +386,10 @@ class Call:
             if sound.pcm:
                 write_wav(path, AudioChunk(sound.pcm, sound.sample_rate, sound.num_channels))
                 record.audio = str(path)
-        except OSError as error:
+        except (OSError, WavError) as error:
             self._note_missing(error)
         record.spoken = [
-            *(("caller", begin - begins, end - begins) for begin, end in said),
+            *(("caller", begin - begins, end - begins) for begin, end in said if end > begin),
             *(("bot", begin - begins, end - begins) for begin, end in answer),
         ]
 

@@ -74,6 +74,11 @@ class Capacity:
         steps = [step for step in self.steps if not (step.held and step.is_valid)]
         return min(steps, key=lambda step: step.callers, default=None)
 
+    @property
+    def bot_has_died(self) -> bool:
+        """Is there nobody to be asked any more?"""
+        return any(step.result.bot_died is not None for step in self.steps)
+
     def __str__(self) -> str:
         held, broke = self.held, self.broke
         number = 0 if held is None else held.callers
@@ -148,7 +153,7 @@ async def find_capacity(
         if high >= most:
             return capacity
         low, high = high, min(2 * high, most)
-    while not stop.is_set() and high - low > max(1, low // 50):
+    while not (stop.is_set() or capacity.bot_has_died) and high - low > max(1, low // 50):
         middle = (low + high) // 2
         if await holds(middle):
             low = middle

@@ -27,6 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _DURATION: Final = "60s"
 _CALLERS: Final = 10
+#: Parts of a run begin within so many seconds.
+_TOGETHER: Final = 1.0
 _MOST_PORT: Final = 65_535
 
 
@@ -272,7 +274,7 @@ def merge(files: tuple[str, ...], **options: Any) -> None:
     whole = _merged([Path(file) for file in files])
     plan = LoadPlan(target=whole.target, shape=Shape(0, ()))
     order = Order(plan=plan, thresholds=options["thresholds"], files=reports)
-    sys.exit(guard(lambda: finish(order, whole, open_console(stderr=str(reports.json) == "-"))))
+    sys.exit(guard(lambda: finish(order, whole, open_console(stderr=reports.takes_stdout))))
 
 
 def _merged(paths: list[Path]) -> LoadResult:
@@ -285,7 +287,8 @@ def _merged(paths: list[Path]) -> LoadResult:
             raise click.UsageError(f"{path}: {error}") from error
     whole = results[0]
     for path, other in zip(paths[1:], results[1:], strict=True):
-        if (other.plan, other.step) != (whole.plan, whole.step):
+        is_same = (other.plan, other.step, other.target) == (whole.plan, whole.step, whole.target)
+        if not is_same or abs(other.began - whole.began) > _TOGETHER:
             raise click.UsageError(f"{path} is of another run than {paths[0]}")
         whole.merge(other)
     indices = [part.index for part in whole.parts]
@@ -318,6 +321,7 @@ def _files(options: dict[str, Any]) -> Any:
 
 def _order(target: str, options: dict[str, Any]) -> Any:
     """Return what the options mean, once everything is known to be there."""
+    from ._capacity import at_constant
     from ._command import Order
     from ._plan import LoadPlan
     from ._spans import check_spans
@@ -355,12 +359,18 @@ def _order(target: str, options: dict[str, Any]) -> Any:
     _check_together(options)
     if plan.spans and options["cluster"] is None:
         check_spans()
-    capacity = None
+    capacity, thresholds = None, options["thresholds"]
     if options["find_capacity"]:
         capacity = (options["first"], options["callers"] or sys.maxsize)
+        plan_of_first = at_constant(plan, capacity[0])
+        if plan_of_first.window[0] >= plan_of_first.window[1]:
+            raise click.UsageError("nothing is left to measure of a step: see --cool-down")
+        # Who is refused has no latency that could be too long.
+        if not any(t.quantity in ("error_rate", "failed") for t in thresholds):
+            thresholds = (*thresholds, parse_threshold("error_rate > 1%"))
     return Order(
         plan=plan,
-        thresholds=options["thresholds"],
+        thresholds=thresholds,
         files=files,
         processes=options["processes"],
         cluster=options["cluster"],
@@ -405,6 +415,12 @@ def _check_together(options: dict[str, Any]) -> None:
             raise click.UsageError("--find-capacity needs at least one --fail to know its limit")
         if options["shard"] is not None:
             raise click.UsageError("--find-capacity needs all of the callers: not --shard")
+        if options["callers"] is not None and options["first"] > options["callers"]:
+            raise click.UsageError("--first is more than --callers, the last number to be tried")
+    if options["begin_at"] is not None and (
+        options["find_capacity"] or options["cluster"] is not None or options["processes"] > 1
+    ):
+        raise click.UsageError("--begin-at is for a run of one process, such as a --shard")
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import attrs
 import trio
 
 from ... import UnsupportedFeatureError
@@ -33,6 +34,9 @@ _START: Final = 2.0
 _CONNECT: Final = 10
 #: How often it is looked whether workers are still there, and told how far they are, in seconds.
 _STEP: Final = 0.5
+#: How long workers may take beyond the end of a run, and a scheduler to say goodbye, in seconds.
+_PATIENCE: Final = 60.0
+_GOODBYE: Final = 5.0
 #: Who begins later than this does not begin: its part would be of another run.
 _TOO_LATE: Final = 5.0
 
@@ -60,8 +64,7 @@ async def run_cluster(plan: LoadPlan, address: str, watch: Watcher, stop: trio.E
         run = _ClusterRun(distributed, client, plan, watch)
         return await run.hold(stop)
     finally:
-        with trio.CancelScope(shield=True):
-            await _in_thread(client.close)
+        await _without_waiting_long(client.close)
 
 
 class _ClusterRun:
@@ -74,6 +77,8 @@ class _ClusterRun:
         self._seen: dict[int, Progress] = {}
 
     async def hold(self, stop: trio.Event) -> LoadResult:
+        # Their disks are not ours.
+        self._plan = attrs.evolve(self._plan, audio_folder=None)
         clocks = await _in_thread(self._check_workers)
         workers = sorted(clocks)
         begin_at = time.time() + _START
@@ -82,7 +87,10 @@ class _ClusterRun:
         futures = await _in_thread(lambda: self._submit(workers, clocks, begin_at))
         waiting = dict(enumerate(futures))
         try:
-            while waiting:
+            deadline = (
+                trio.current_time() + self._plan.seconds + 2 * self._plan.wind_down + _PATIENCE
+            )
+            while waiting and trio.current_time() < deadline:
                 with trio.move_on_after(_STEP):
                     await stop.wait()
                 if stop.is_set():
@@ -101,10 +109,12 @@ class _ClusterRun:
                             f"the worker {workers[index]} has left the cluster"
                         )
                 await self._tell(len(workers))
+            for index in waiting:
+                name = name_of_part(self._plan, index, len(workers))
+                result.lost.append(f"{name} is lost, and with it what it measured: it never ended")
         finally:
-            with trio.CancelScope(shield=True):
-                await _in_thread(lambda: self._client.cancel(futures))
-                await _in_thread(stopping.set)
+            await _without_waiting_long(partial(self._client.cancel, futures))
+            await _without_waiting_long(stopping.set)
         return result
 
     async def _take(self, future: Any, name: str, result: LoadResult) -> None:
@@ -122,7 +132,7 @@ class _ClusterRun:
         return [
             self._client.submit(
                 _run_part,
-                self._plan.as_json(),
+                _Order(self._plan.as_json()),
                 index,
                 len(workers),
                 begin_at + clocks[worker],
@@ -143,7 +153,7 @@ class _ClusterRun:
         workers = self._workers()
         if not workers:
             raise OSError("the cluster has no workers")
-        problems = self._client.run(_check, self._plan.as_json())
+        problems = self._client.run(_check, _Order(self._plan.as_json()))
         for worker, problem in sorted(problems.items()):
             if problem:
                 raise ValueError(f"worker {worker}: {problem}")
@@ -170,6 +180,13 @@ class _ClusterRun:
         except Exception:  # Dask's TimeoutError has changed its place; it has told nothing yet
             return None
         return found
+
+
+class _Order(dict[str, Any]):
+    """A plan on its way to a worker. Dask logs what it is given, and there are tokens in it."""
+
+    def __repr__(self) -> str:
+        return "<a plan>"
 
 
 # -- in a worker ---------------------------------------------------------------------------------
@@ -226,6 +243,12 @@ def _connect(distributed: Any, address: str) -> Any:
         return distributed.Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OSError(f"no Dask scheduler at {address}: {error}") from error
+
+
+async def _without_waiting_long(call: Callable[[], object]) -> None:
+    """Call something that a scheduler answers to, also if this is cancelled; it may be gone."""
+    with trio.move_on_after(_GOODBYE, shield=True):
+        await trio.to_thread.run_sync(call, abandon_on_cancel=True)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

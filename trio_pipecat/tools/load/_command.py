@@ -46,12 +46,20 @@ class Files:
     csv: Path | None = None
     junit: Path | None = None
 
+    @property
+    def takes_stdout(self) -> bool:
+        """Does a report go there, so that nothing else may?"""
+        return any(str(path) == "-" for path in attrs.astuple(self))
+
     def check(self) -> None:
         """Refuse what can't be written.
 
         Raises:
             OSError: a file can't be written.
+            ValueError: it is no regular file, or two want to go to standard output.
         """
+        if sum(str(path) == "-" for path in attrs.astuple(self)) > 1:
+            raise ValueError("only one report can go to standard output")
         for path in attrs.astuple(self):
             if path is not None and str(path) != "-":
                 check_writable(path)
@@ -102,10 +110,7 @@ class Order:
 
 async def load(order: Order, stop: trio.Event) -> int:
     """Run it, show it, write what came of it; return the exit code."""
-    if order.files.json is not None and str(order.files.json) == "-":
-        console = open_console(stderr=True)
-    else:
-        console = open_console()
+    console = open_console(stderr=order.files.takes_stdout)
     with (
         tempfile.TemporaryDirectory(prefix="trio-pipecat-load-") as folder,
         _figures(order, console) as tell,
@@ -124,20 +129,22 @@ def finish(order: Order, result: LoadResult, console: Console) -> int:
     """Tell and write what came of a run; return the exit code."""
     verdicts = [threshold.check(result) for threshold in order.thresholds]
     console.print(summary(result, verdicts))
-    _write(order, result, verdicts, console, {})
-    return exit_code(result, verdicts)
+    is_written = _write(order, result, verdicts, console, {})
+    return exit_code(result, verdicts) or (PASSED if is_written else FAILED)
 
 
 def exit_code(result: LoadResult, verdicts: Sequence[Verdict]) -> int:
     """Return the exit code of a run."""
     if result.problems:
         return NOT_VALID
-    if result.bot_died is not None or any(verdict.failed for verdict in verdicts):
+    # What was not measured yet when it was stopped has not failed.
+    failed = [v for v in verdicts if v.failed and not (result.interrupted and v.value is None)]
+    if result.bot_died is not None or failed:
         return FAILED
     if result.interrupted:
         return INTERRUPTED
     # Where nothing is asked, it is still no success if nobody got through.
-    nobody = result.counts["calls"] > 0 and result.counts["failed"] == result.counts["calls"]
+    nobody = not result.counts["reached"] or result.counts["failed"] == result.counts["calls"] > 0
     return FAILED if nobody else PASSED
 
 
@@ -147,7 +154,8 @@ def _write(
     verdicts: Sequence[Verdict],
     console: Console,
     more: dict[str, Any],
-) -> None:
+) -> bool:
+    """Write the reports; return whether all of them are."""
     document = {
         **result.as_json(),
         "verdicts": [verdict.as_json() for verdict in verdicts],
@@ -155,10 +163,12 @@ def _write(
     }
     for turn in document["worst"]:
         turn["audio"] = None  # it is in the report, and nowhere else afterwards
-    for failure in order.files.write(result, verdicts, document):
+    failures = order.files.write(result, verdicts, document)
+    for failure in failures:
         print_error(failure)
-    if order.files.report is not None:
+    if order.files.report is not None and not failures:
         console.print(f"written: {order.files.report}", style="bold", markup=False)
+    return not failures
 
 
 @contextmanager

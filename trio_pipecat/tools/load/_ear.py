@@ -26,6 +26,7 @@ from ... import (
     Session,
 )
 from ...audio import AudioChunk, SpeechDetector, SpeechStarted
+from ...reports import Turn
 
 #: Every so manieth sample is looked at, and what is no louder than this is silence: -45 dBFS.
 _STRIDE: Final = 16
@@ -34,6 +35,9 @@ _SILENCE: Final = 184
 _PAUSE: Final = 0.3
 #: A detector that knows that there is no noise, because it began with so much silence.
 _CLEAN_SECONDS: Final = 0.1
+#: From so long before the end of the caller's words on, in seconds, it is listened closely: what
+#: sounds by then sounds already, and is no answer.
+_BEFORE_THE_END: Final = 0.3
 #: Sound that comes so much later than it should have has a gap before it.
 _GAP: Final = 0.02
 
@@ -60,7 +64,16 @@ class Answer:
         self.first_sound: float | None = None
         #: The longest silence within the answer.
         self.longest_gap = 0.0
-        self.text = ""
+        self._words = Turn(number=1)
+
+    @property
+    def text(self) -> str:
+        """What was said, as far as it was spoken."""
+        return self._words.bot_text
+
+    def hear(self, output: BotOutput) -> None:
+        """Add what is said."""
+        self._words.hear(output)
 
     @property
     def has_begun(self) -> bool:
@@ -104,6 +117,10 @@ class Ear:
         if self._doing:
             return float("inf")
         return max(self._sounds_until, self._stopped_at)
+
+    def heard_until(self, answer: Answer) -> float:
+        """Return until when the bot could be heard; at least to the end of the caller's words."""
+        return max(answer.since, min(self._sounds_until, trio.current_time()))
 
     async def wait_answer(self, answer: Answer) -> None:
         """Wait until the bot has begun to answer."""
@@ -178,8 +195,8 @@ class Ear:
                 self._doing.add("speaking")
             case BotStoppedSpeaking():
                 self._done("speaking", event.at)
-            case BotOutput(text=text) if answer is not None:
-                answer.text = f"{answer.text} {text}".strip()[:200]
+            case BotOutput() if answer is not None:
+                answer.hear(event)
                 self._stopped_at = event.at
             case _:
                 pass
@@ -197,7 +214,8 @@ class Ear:
         begins = now if gap > _GAP else self._plays_until
         self._plays_until = begins + chunk.duration
         answer = self._answer
-        if answer is not None and answer.first_sound is None and self._onset is not None:
+        listens = answer is not None and self._plays_until > answer.since - _BEFORE_THE_END
+        if listens and answer is not None and self._onset is not None:
             found = self._onset.hear(chunk, begins, is_new=gap > _GAP)
             if found is not None and found >= answer.since:
                 answer.first_sound = found

@@ -11,7 +11,7 @@ import trio
 
 from ...reports import LoadResult
 from ._plan import LoadPlan
-from ._progress import Progress, Watcher, together
+from ._progress import PROGRESS_STEP, Progress, Watcher, together
 from ._shard import new_result
 from ._spans import environment
 
@@ -20,6 +20,8 @@ _START: Final = 1.0
 _START_EACH: Final = 0.5
 #: How long after its end a process may take to give its result, in seconds.
 _PATIENCE: Final = 10.0
+#: How long goodbyes may take, in seconds.
+_GOODBYES: Final = 10.0
 _COMMAND: Final = (sys.executable, "-m", "trio_pipecat.tools.load._worker")
 #: What of a process's last words is told.
 _LAST_WORDS: Final = 300
@@ -40,6 +42,7 @@ async def run_processes(
     begin_at = time.time() + _START + _START_EACH * number
     result = new_result(plan, begin_at)
     seen: dict[int, Progress] = {}
+    told_at = float("-inf")
 
     async def run_one(index: int) -> None:
         try:
@@ -53,8 +56,11 @@ async def run_processes(
             result.merge(part)
 
     def note(index: int, progress: Progress) -> None:
+        nonlocal told_at
         seen[index] = progress
-        if index == max(seen):
+        # All of them tell something once a second.
+        if trio.current_time() - told_at > PROGRESS_STEP / 2:
+            told_at = trio.current_time()
             watch(together([*seen.values()]))
 
     async with trio.open_nursery() as nursery:
@@ -87,6 +93,10 @@ async def run_worker(order: dict[str, Any], stop: trio.Event, watch: Watcher) ->
         env=environment(),
     )
     words: list[bytes] = []
+    plan = LoadPlan.from_json(order["plan"])
+    # Whatever its callers do, it is over by then.
+    longest = plan.seconds + 2 * plan.wind_down + _GOODBYES + _PATIENCE
+    deadline = trio.current_time() + order["begin_at"] - time.time() + longest
     result: LoadResult | None = None
     assert process.stdin is not None
     assert process.stdout is not None
@@ -95,6 +105,7 @@ async def run_worker(order: dict[str, Any], stop: trio.Event, watch: Watcher) ->
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_collect, process.stderr, words)
             nursery.start_soon(_give_order, process.stdin, order, stop)
+            nursery.start_soon(_be_patient, nursery.cancel_scope, deadline, stop, plan.wind_down)
             async for line in _Lines(process.stdout):
                 message = json.loads(line)
                 if "progress" in message:
@@ -116,6 +127,15 @@ async def run_worker(order: dict[str, Any], stop: trio.Event, watch: Watcher) ->
         last = b"".join(words).decode(errors="replace").strip()[-_LAST_WORDS:]
         raise LostError(f"exit code {process.returncode}{': ' if last else ''}{last}")
     return result
+
+
+async def _be_patient(
+    scope: trio.CancelScope, deadline: float, stop: trio.Event, wind_down: float
+) -> None:
+    """Give a process up that is not over in time, or has not stopped."""
+    scope.deadline = deadline
+    await stop.wait()
+    scope.deadline = min(deadline, trio.current_time() + wind_down + _GOODBYES + _PATIENCE)
 
 
 async def _give_order(stdin: trio.abc.SendStream, order: dict[str, Any], stop: trio.Event) -> None:

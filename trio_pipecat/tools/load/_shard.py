@@ -99,16 +99,21 @@ class _Shard:
         late = trio.current_time() - began
         if late > _LATEST:
             self._health.part.problems.append(f"it began {late:.1f} s late")
-        await trio.sleep_until(began)
+        with trio.move_on_at(began):
+            await self._stop.wait()
         try:
             async with trio.open_nursery() as nursery:
                 begin, end = plan.window
                 nursery.start_soon(self._health.watch, self._began + begin, self._began + end)
                 nursery.start_soon(self._count)
+                nursery.start_soon(self._begin_to_measure)
                 await self._hold()
                 nursery.cancel_scope.cancel()
         finally:
             result.seconds = trio.current_time() - self._began
+            result.measured_until = min(result.measured_until, result.seconds)
+            if dropped := result.counts["dropped"]:
+                self._health.part.problems.append(f"{dropped} callers found no place to call from")
             result.interrupted |= self._stop.is_set() or result.seconds < plan.seconds
             result.parts.append(self._health.judge())
 
@@ -157,7 +162,7 @@ class _Shard:
                         number += 1
                         member = self._call(group, caller, number, leaving)
                         outcome = await member.wait()
-                        failed = outcome.error is not None
+                        failed = outcome.error is not None or outcome.end.first != "client"
                         pause = rng.uniform(*self._plan.think)
                         await trio.sleep(max(pause, _AFTER_FAILURE if failed else 0.0))
             finally:
@@ -172,7 +177,8 @@ class _Shard:
         for caller, at in self._plan.arrivals(self._index, self._of):
             await trio.sleep_until(self._began + at)
             if len(group) >= self._plan.max_callers / self._of:
-                self._result.counts["dropped"] += 1
+                if self._plan.window[0] <= at < self._plan.window[1]:
+                    self._result.counts["dropped"] += 1
                 continue
             self._health.part.callers += 1
             self._call(group, caller, 1, self._leaving)
@@ -218,6 +224,11 @@ class _Shard:
             self._result.bot_died = self._failing_since
             self._stop.set()
 
+    async def _begin_to_measure(self) -> None:
+        await trio.sleep_until(self._began + self._plan.warm_up)
+        for call in self._calls.values():
+            call.begin_to_measure()
+
     async def _count(self) -> None:
         """Count the callers, and put down who became ready."""
         at = self._began
@@ -229,7 +240,7 @@ class _Shard:
                 else:
                     starting += 1
             moment = self._result.moment(trio.current_time() - self._began)
-            moment.starting = max(moment.starting, starting)
-            moment.ready = max(moment.ready, ready)
+            if starting + ready >= moment.starting + moment.ready:
+                moment.starting, moment.ready = starting, ready
             at += _COUNT_STEP
             await trio.sleep_until(at)
