@@ -12,24 +12,13 @@ from urllib.parse import urlencode
 import attrs
 import pytest
 import trio
+from chromium import BOUND, HEADLESS
 
 from trio_pipecat.audio import AudioChunk, write_wav
 from trio_pipecat.testing._http_server import Request, Response, serve_connection, text_response
 
-#: Far more than it takes on a busy machine.
-_BOUND = 120
 _FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--disable-breakpad",
-    "--disable-component-update",
-    "--disable-sync",
+    *HEADLESS,
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
@@ -90,7 +79,7 @@ async def visit(chromium: str, folder: Path, *, microphone: AudioChunk, **query:
             sound = f"{home}/microphone.wav"
             write_wav(sound, microphone)
             flags = [f"--use-file-for-fake-audio-capture={sound}", f"--user-data-dir={home}"]
-            with trio.move_on_after(_BOUND):
+            with trio.move_on_after(BOUND):
                 await _browse([chromium, *_FLAGS, *flags, url], complaints, site)
             said = await complaints.read_text(errors="replace")
         nursery.cancel_scope.cancel()

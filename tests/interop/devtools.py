@@ -12,21 +12,10 @@ from typing import Any
 
 import trio
 import trio_websocket
+from chromium import BOUND, HEADLESS
 
-#: Far more than it takes on a busy machine.
-_BOUND = 120
 _FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--disable-breakpad",
-    "--disable-component-update",
-    "--disable-sync",
+    *HEADLESS,
     "--hide-scrollbars",
     "--mute-audio",
     "--remote-debugging-port=0",
@@ -110,7 +99,7 @@ class DevTools:
 @asynccontextmanager
 async def open_devtools(chromium: str) -> AsyncIterator[DevTools]:
     """Start a browser with one page. Afterwards nothing of it is left."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, trio.fail_after(_BOUND):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, trio.fail_after(BOUND):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_browse, [chromium, *_FLAGS, f"--user-data-dir={home}"])
             host = await _address(trio.Path(home, "DevToolsActivePort"))

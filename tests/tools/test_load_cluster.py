@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 import trio
-from load_bot import running_bot
+from load_bot import running_bot, unmeasured
 from test_load_processes import ATTEMPTS, check_percentiles, plan_for
 
 from trio_pipecat.tools.load._cluster import run_cluster
@@ -53,7 +53,8 @@ def running_workers(scheduler: str, number: int) -> "Iterator[list[subprocess.Po
     options = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
     null = subprocess.DEVNULL
     workers = [
-        subprocess.Popen([*command, *options], stdout=null, stderr=null) for _ in range(number)
+        subprocess.Popen([*command, *options], stdout=null, stderr=null, env=unmeasured())
+        for _ in range(number)
     ]
     try:
         with distributed.Client(scheduler, set_as_default=False) as client:
