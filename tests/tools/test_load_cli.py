@@ -91,6 +91,13 @@ def test_what_cannot_work_is_refused_before_anybody_calls(arguments: list[str], 
     assert time.monotonic() - began < 30
 
 
+def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That brings the histograms, before anybody calls."""
+    monkeypatch.setitem(sys.modules, "hdrh.histogram", None)
+    result = load("sim:", "--duration", "2s")
+    assert (2, True) == (result.exit_code, "trio-pipecat[report]" in result.output)
+
+
 # -- what it tells -----------------------------------------------------------------------
 
 

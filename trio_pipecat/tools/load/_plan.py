@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeAlias, cast, final
 import attrs
 
 from ... import PipecatClient, SessionKeywords
+from ...reports import Latencies
 from .._options import shown_target
 from ._shape import Shape
 from ._words import load_caller, prepare
@@ -140,6 +141,7 @@ class LoadPlan:
         Raises:
             ValueError, OSError: that; InvalidParamsError and UnsupportedFeatureError too.
         """
+        Latencies()  # it takes the extra
         self.open_client()
         if self.warm_up + self.cool_down >= self.seconds:
             raise ValueError(
