@@ -162,7 +162,7 @@ def summary(result: LoadResult, verdicts: Sequence[Verdict]) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble(
             (printable(result.target), "bold"),
-            f": {counts['calls']} calls, {counts['failed']} failed, "
+            f"  {counts['calls']} calls, {counts['failed']} failed, "
             f"{counts['answered']} of {counts['turns']} turns answered, "
             f"{result.measured_until - result.measured_from:.0f} s measured",
         ),
