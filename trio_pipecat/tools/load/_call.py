@@ -219,7 +219,8 @@ class Call:
             self._sent_before = dict(self.session.pacing.histogram)
 
     def _note_start(self, session: Session) -> None:
-        times = _first_times(session)
+        # Of a state that was entered again, the first time.
+        times = dict(reversed(session.history))
         if not self._in_window(times[State.READY]):
             return
         metric = self.result.metric
@@ -228,41 +229,42 @@ class Call:
         metric("connect").add(times[State.CONNECTED] - times[State.CONNECTING])
         metric("ready").add(times[State.READY] - times[State.IDLE])
 
-    def finish(self, error: Exception | None) -> str | None:
-        """The call is over: put down what was measured; return why it failed, if it did."""
+    def finish(self, error: Exception | None) -> None:
+        """The call is over: put down what was measured, and in `cause` why it failed, if it did."""
         session = self.session
-        cause = self.cause = _cause(error)
+        self.cause = _cause(error)
         if session is None or session.end is None:
-            return cause
+            return
         self.note_if_ready()
-        if cause is None and not self.is_done and session.end.first != "client":
-            cause = self.cause = f"the bot left: {session.end.text or session.end.code}"
+        if self.cause is None and not self.is_done and session.end.first != "client":
+            self.cause = f"the bot left: {session.end.text or session.end.code}"
         at = trio.current_time()
         begin, end = self.plan.window
         began = session.history[0][1] - self.began
         # What fails after the window is not measured; but a turn that was not answered began in it.
-        is_known = at - self.began < end or cause is None or isinstance(error, NotAnsweredError)
+        is_known = (
+            at - self.began < end or self.cause is None or isinstance(error, NotAnsweredError)
+        )
         if began < end and at - self.began >= begin and is_known:
-            if cause is None and not self._was_ready:
+            if self.cause is None and not self._was_ready:
                 self.result.counts["cut_starting"] += 1
             else:
-                self._note_call(session, cause, at)
+                self._note_call(session, at)
         if self._log is not None:
             for turn in self._turns_of(self._log, session):
                 self._note_turn(turn)
         self._keep_worst(session)
-        return cause
 
-    def _note_call(self, session: Session, cause: str | None, at: float) -> None:
+    def _note_call(self, session: Session, at: float) -> None:
         result = self.result
         assert session.end is not None
         result.counts["calls"] += 1
         result.endings[session.end.reason] += 1
         moment = result.moment(at - self.began)
         moment.calls += 1
-        if cause is not None:
+        if self.cause is not None:
             result.counts["failed"] += 1
-            result.errors[cause] += 1
+            result.errors[self.cause] += 1
             moment.errors += 1
         result.metric("call").add(at - session.history[0][1])
         for bound, count in session.pacing.histogram:
@@ -403,14 +405,6 @@ class Observer:
 
     def over(self, call: Call) -> None:
         """A call is over; what was measured is put down."""
-
-
-def _first_times(session: Session) -> dict[State, float]:
-    """Return when each state was entered first."""
-    times: dict[State, float] = {}
-    for state, at in session.history:
-        times.setdefault(state, at)
-    return times
 
 
 def _cause(error: Exception | None) -> str | None:

@@ -21,7 +21,7 @@ import trio
 from ... import UnsupportedFeatureError
 from ...reports import LoadResult
 from ._plan import LoadPlan
-from ._processes import name_of_part, order_of, run_worker
+from ._processes import lost_part, run_worker
 from ._progress import Progress, Watcher, together
 from ._shard import new_result
 from ._spans import check_spans
@@ -71,18 +71,21 @@ class _ClusterRun:
     def __init__(self, distributed: Any, client: Any, plan: LoadPlan, watch: Watcher) -> None:
         self._distributed = distributed
         self._client = client
-        self._plan = plan
+        # Their disks are not ours.
+        self._plan = attrs.evolve(plan, audio_folder=None)
         self._watch = watch
         self._name = f"trio-pipecat-load-{uuid.uuid4()}"
         self._seen: dict[int, Progress] = {}
 
     async def hold(self, stop: trio.Event) -> LoadResult:
-        # Their disks are not ours.
-        self._plan = attrs.evolve(self._plan, audio_folder=None)
         clocks = await _in_thread(self._check_workers)
         workers = sorted(clocks)
         begin_at = time.time() + _START
         result = new_result(self._plan, begin_at)
+
+        def lose(index: int, why: str) -> None:
+            result.lost.append(lost_part(self._plan, index, len(workers), why))
+
         stopping = await _in_thread(lambda: self._distributed.Event(self._name, self._client))
         futures = await _in_thread(lambda: self._submit(workers, clocks, begin_at))
         waiting = dict(enumerate(futures))
@@ -98,34 +101,26 @@ class _ClusterRun:
                     await trio.sleep(_STEP)
                 there = set(await _in_thread(self._workers))
                 for index, future in [*waiting.items()]:
-                    name = name_of_part(self._plan, index, len(workers))
                     if future.done():
                         del waiting[index]
-                        await self._take(future, name, result)
+                        await self._take(future, partial(lose, index), result)
                     elif workers[index] not in there:
                         del waiting[index]
-                        result.lost.append(
-                            f"{name} is lost, and with it what it measured: "
-                            f"the worker {workers[index]} has left the cluster"
-                        )
+                        lose(index, f"the worker {workers[index]} has left the cluster")
                 await self._tell(len(workers))
             for index in waiting:
-                name = name_of_part(self._plan, index, len(workers))
-                result.lost.append(f"{name} is lost, and with it what it measured: it never ended")
+                lose(index, "it never ended")
         finally:
             cancel = partial(self._client.cancel, futures)
             await _without_waiting_long(cancel)  # noqa: ASYNC102  # it has a shield and a timeout
             await _without_waiting_long(stopping.set)  # noqa: ASYNC102
         return result
 
-    async def _take(self, future: Any, name: str, result: LoadResult) -> None:
+    async def _take(self, future: Any, lose: Callable[[str], object], result: LoadResult) -> None:
         try:
             document = await _in_thread(future.result)
         except Exception as error:
-            told = str(error).partition("\n")[0]
-            result.lost.append(
-                f"{name} is lost, and with it what it measured: {type(error).__name__}: {told}"
-            )
+            lose(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
         else:
             result.merge(LoadResult.from_json(document))
 
@@ -233,8 +228,7 @@ async def _work(plan: LoadPlan, index: int, of: int, begin_at: float, name: str)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
-        order = order_of(plan, index, of, begin_at)
-        result = await run_worker(order, stop, newest.append)
+        result = await run_worker(plan, index, of, begin_at, newest.append, stop)
         nursery.cancel_scope.cancel()
     return result.as_json()
 

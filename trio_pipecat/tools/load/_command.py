@@ -28,7 +28,7 @@ from ._plan import LoadPlan
 from ._processes import run_processes
 from ._progress import Progress, Watcher
 from ._run_here import run_here
-from ._screen import Screen, open_screen, summary
+from ._screen import open_screen, summary
 
 #: Exit codes.
 PASSED: Final = 0
@@ -239,6 +239,3 @@ def _capacity_code(capacity: Capacity, stop: trio.Event) -> int:
     if capacity.broke is not None and not capacity.broke.is_valid:
         return NOT_VALID
     return PASSED if capacity.held is not None else FAILED
-
-
-__all__ = ["Files", "Order", "Screen", "exit_code", "finish", "load"]

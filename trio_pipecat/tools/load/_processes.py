@@ -27,12 +27,13 @@ _COMMAND: Final = (sys.executable, "-m", "trio_pipecat.tools.load._worker")
 _LAST_WORDS: Final = 300
 
 
-def name_of_part(plan: LoadPlan, index: int, of: int) -> str:
-    """Name a part of a plan, for one that is lost."""
+def lost_part(plan: LoadPlan, index: int, of: int, why: object) -> str:
+    """Say which part of a plan is lost, and why."""
     if plan.model == "open":
-        return f"part {index} of {of} (every {of}th caller, from the {index + 1}th)"
-    callers = [caller for caller, _ in plan.callers(index, of)]
-    return f"part {index} of {of} ({len(callers)} of {round(plan.shape.peak)} callers)"
+        who = f"every {of}th caller, from the {index + 1}th"
+    else:
+        who = f"{sum(1 for _ in plan.callers(index, of))} of {round(plan.shape.peak)} callers"
+    return f"part {index} of {of} ({who}) is lost, and with it what it measured: {why}"
 
 
 async def run_processes(
@@ -46,12 +47,9 @@ async def run_processes(
 
     async def run_one(index: int) -> None:
         try:
-            part = await run_worker(
-                order_of(plan, index, number, begin_at), stop, partial(note, index)
-            )
+            part = await run_worker(plan, index, number, begin_at, partial(note, index), stop)
         except LostError as error:
-            name = name_of_part(plan, index, number)
-            result.lost.append(f"{name} is lost, and with it what it measured: {error}")
+            result.lost.append(lost_part(plan, index, number, error))
         else:
             result.merge(part)
 
@@ -73,12 +71,9 @@ class LostError(Exception):
     """A process is gone without a result."""
 
 
-def order_of(plan: LoadPlan, index: int, of: int, begin_at: float) -> dict[str, Any]:
-    """Return what tells a process which part of a plan is its own."""
-    return {"plan": plan.as_json(), "index": index, "of": of, "begin_at": begin_at}
-
-
-async def run_worker(order: dict[str, Any], stop: trio.Event, watch: Watcher) -> LoadResult:
+async def run_worker(
+    plan: LoadPlan, index: int, of: int, begin_at: float, watch: Watcher, stop: trio.Event
+) -> LoadResult:
     """Run a part of a plan in a process of its own, which is gone when this returns.
 
     Raises:
@@ -93,10 +88,10 @@ async def run_worker(order: dict[str, Any], stop: trio.Event, watch: Watcher) ->
         env=environment(),
     )
     words: list[bytes] = []
-    plan = LoadPlan.from_json(order["plan"])
+    order = {"plan": plan.as_json(), "index": index, "of": of, "begin_at": begin_at}
     # Whatever its callers do, it is over by then.
     longest = plan.seconds + 2 * plan.wind_down + _GOODBYES + _PATIENCE
-    deadline = trio.current_time() + order["begin_at"] - time.time() + longest
+    deadline = trio.current_time() + begin_at - time.time() + longest
     result: LoadResult | None = None
     assert process.stdin is not None
     assert process.stdout is not None

@@ -210,10 +210,10 @@ class _Shard:
     def _note(self, outcome: Outcome) -> None:
         """A call is over."""
         call = self._calls.pop(outcome.name)
-        cause = call.finish(outcome.error)
+        call.finish(outcome.error)
         self._observer.over(call)
         self._recorded -= call.is_recorded
-        if cause is None:
+        if call.cause is None:
             self._failed_in_a_row = 0
             return
         if not self._failed_in_a_row:
