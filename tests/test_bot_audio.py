@@ -61,6 +61,20 @@ async def test_what_a_listener_raises_is_told_and_the_others_are_flushed() -> No
     del readers
 
 
+async def test_what_a_tap_raises_is_told_and_nobody_misses_anything() -> None:
+    """Who reads the same stream, or another, hears it; one that closes its own harms nobody."""
+    errors: list[Exception] = []
+    audio, (one, other) = hearing(errors, readers=2)
+    readers = [aiter(one), aiter(other)]
+    third = AudioStream(StreamOwner(), "a third", 9)
+    audio.streams.insert(1, third)
+    with one.tap(lambda chunk: {}["mine"]), third.tap(lambda chunk: audio.streams.remove(third)):
+        audio.receive(AudioChunk(b"ab", 8_000))
+    assert [1, 1] == [one.unread, other.unread]
+    assert ["KeyError('mine')"] == list(map(repr, errors))
+    del readers
+
+
 @pytest.mark.parametrize("stops", [True, False])
 async def test_what_comes_of_an_interrupted_utterance_is_stale(stops: bool) -> None:
     """Until the bot says that it has stopped."""

@@ -16,7 +16,7 @@ import trio_pipecat as tp
 from trio_pipecat._tap import Tap
 from trio_pipecat.audio import AudioChunk, write_wav
 from trio_pipecat.reports import TurnLog
-from trio_pipecat.testing import SimulatedBot, serve_bot, virtual_network
+from trio_pipecat.testing import SimulatedBot, Voice, serve_bot, virtual_network
 from trio_pipecat.transports._websocket import WebSocketTransport
 
 
@@ -501,6 +501,35 @@ async def test_a_flush_that_raises_ends_the_session_with_that(
             await trio.sleep_forever()
     assert {1} == {*flushed}
     assert trio.current_time() < 5
+
+
+@pytest.mark.parametrize("network", [virtual_network, nullcontext])
+async def test_a_tap_hears_what_nobody_reads(network: Any) -> None:
+    """Until its block is left; and one that raises ends its session alone, with that."""
+    heard: list[AudioChunk] = []
+    bot = SimulatedBot(voice=Voice(word_seconds=0.02), think_seconds=0)
+    with network():
+        async with serve_bot(bot) as served, tp.open_session(served.ws_url) as session:
+            await session.wait_ready()
+            with session.audio.tap(heard.append):
+                await _hear_out(session)
+            assert 0.02 < sum(chunk.duration for chunk in heard)
+            assert 0 == session.audio.unread
+            before = len(heard)
+            await _hear_out(session)
+            assert before == len(heard)
+            with pytest.raises(KeyError, match="mine"):
+                async with tp.open_session(served.ws_url) as other:
+                    await other.wait_ready()
+                    with other.audio.tap(lambda chunk: {}["mine"]):
+                        await _hear_out(other)
+                        await trio.sleep_forever()
+            await _hear_out(session)
+
+
+async def _hear_out(session: tp.Session) -> None:
+    await session.send_text("hello")
+    await session.wait_event(tp.BotStoppedSpeaking)
 
 
 async def test_last_words_can_be_streamed_by_who_is_cancelled(autojump_clock: MockClock) -> None:

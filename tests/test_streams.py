@@ -2,6 +2,7 @@
 
 import gc
 import math
+from contextlib import ExitStack
 
 import pytest
 import trio
@@ -740,6 +741,81 @@ async def test_flushing_is_told():
     stream.flush()
     assert [("once", 0), ("always", 0), ("always", 0)] == told
     del reader
+
+
+async def test_a_tap_is_told_of_each_chunk_at_once():
+    """Whether anybody reads or not; who reads hears all the same. The session learns of it."""
+    owner = Session()
+    stream = audio(owner=owner)
+    heard = []
+    with stream.tap(heard.append):
+        assert stream._is_wanted()
+        assert not stream._has_readers()
+        stream._feed(sound(1))
+        assert (1, 0) == (len(heard), stream.unread)
+        reader = aiter(stream)
+        stream._feed(sound(0.5))
+        assert heard[1] is await anext(reader)
+        del reader
+    assert not stream._is_wanted()
+    stream._feed(sound(1))
+    assert 2 == len(heard)
+    assert ["read", "read", "moved", "read"] == owner.told
+    assert 0.0 == stream.dropped_seconds
+
+
+async def test_one_function_may_tap_twice():
+    """Each block takes its own away, in whatever order they are left."""
+    stream = audio()
+    heard = []
+    first, second = stream.tap(heard.append), stream.tap(heard.append)
+    with first:
+        with second:
+            stream._feed(sound(0.1))
+        stream._feed(sound(0.2))
+    assert [0.1, 0.1, 0.2] == [chunk.duration for chunk in heard]
+
+
+async def test_a_tap_may_leave_while_it_is_told():
+    """Then it is told of that chunk still, and of no other; the rest go on."""
+    stream = audio()
+    heard = []
+    with ExitStack() as stack, stream.tap(lambda chunk: stack.close()), stream.tap(heard.append):
+        stack.enter_context(stream.tap(heard.append))
+        stream._feed(sound(1))
+        stream._feed(sound(1))
+    assert 3 == len(heard)
+
+
+async def test_a_closed_stream_tells_no_tap():
+    """Nor takes one."""
+    stream = audio()
+    heard = []
+    with stream.tap(heard.append):
+        stream.close()
+        assert not stream._is_wanted()
+    with pytest.raises(trio.ClosedResourceError), stream.tap(heard.append):
+        pass
+    over = audio()
+    over._finish()
+    with over.tap(heard.append):
+        over._feed(sound(1))
+    assert [] == heard
+
+
+async def test_what_a_tap_was_told_may_be_stale(autojump_clock):
+    """It has been given out, as what was read; whoever reads as well counts once."""
+    stream = audio()
+    with stream.tap(lambda chunk: None):
+        stream._feed(sound(1))
+        stream._feed(sound(1))
+        await trio.sleep(0.5)
+        stream._interrupt(is_speaking=True)
+        assert 1.5 == pytest.approx(stream.stale_seconds)
+        reader = aiter(stream)
+        stream._feed(sound(0.25))
+        await anext(reader)
+        assert 1.75 == pytest.approx(stream.stale_seconds)
 
 
 async def test_rounding_does_not_add_up():

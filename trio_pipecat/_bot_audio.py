@@ -15,7 +15,7 @@ class BotAudio:
 
     def __init__(self, on_error: Callable[[Exception], object]) -> None:
         self.streams: list[AudioStream] = []
-        #: Called with what a user's `on_flush` raises.
+        #: Called with what a user's tap or `on_flush` raises.
         self._on_error = on_error
         self._format: tuple[int, int] | None = None
         #: Of sound in this format, which may be cut in the middle of a frame.
@@ -41,8 +41,11 @@ class BotAudio:
         if pcm is not chunk.pcm:
             chunk = attrs.evolve(chunk, pcm=pcm)
         if pcm:
-            for stream in self.streams:
-                stream._feed(chunk)
+            for stream in tuple(self.streams):
+                try:
+                    stream._feed(chunk)
+                except Exception as error:
+                    self._on_error(error)
 
     def note_speaking(self, *, is_speaking: bool) -> None:
         """The bot says that it began or stopped to speak: what comes now is not stale."""

@@ -579,7 +579,7 @@ class Driver(StreamOwner, SendsAudio, SendsVideo):
         """Have the link decode the bot's sound and video while somebody wants them."""
         if self._link is not None:
             self._link.wants_video = any(stream._has_readers() for stream in self._video_streams)
-            listeners = (stream._has_readers() for stream in self._bot_audio.streams)
+            listeners = (stream._is_wanted() for stream in self._bot_audio.streams)
             self._link.wants_audio = bool(self.taps) or any(listeners)
 
     async def stream_over(self) -> None:

@@ -13,8 +13,9 @@ what nobody reads is not kept, or not counted against anybody.
 
 import inspect
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast, final
 
@@ -351,6 +352,7 @@ class AudioStream(Stream[AudioChunk]):
         #: Called at once when the stream is flushed: whoever has read some of it and not used it
         #: yet forgets that too. One that raises ends the session with its error.
         self.on_flush: list[Callable[[], object]] = []
+        self._taps: tuple[Callable[[AudioChunk], object], ...] = ()
         self._seconds = 0.0
         self._sounds_until = 0.0
         self._is_stale = False
@@ -361,17 +363,60 @@ class AudioStream(Stream[AudioChunk]):
         """How much audio waits to be read."""
         return self._seconds
 
+    @contextmanager
+    def tap(self, hear: Callable[[AudioChunk], object]) -> Iterator[None]:
+        """Have `hear` called with each chunk, at once, as it comes, until the block is left::
+
+            with session.audio.tap(meter.feed):
+                ...
+
+        For who looks at the sound and is done with it, such as a meter or a detector: no task wakes
+        up for it, so it costs a fraction of an ``async for``. Nothing is kept for it or dropped,
+        and whoever reads the stream hears all the same. It is called from within the session, must
+        not wait, and should be quick. One that raises ends the session with its error. When the bot
+        is interrupted, `on_flush` is told.
+
+        Raises:
+            trio.ClosedResourceError: this stream was closed.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError
+        # An object of its own, that one function may be there twice.
+        entry = partial(hear)
+        self._taps = (*self._taps, entry)
+        self._owner.stream_read()
+        try:
+            yield
+        finally:
+            self._taps = tuple(one for one in self._taps if one is not entry)
+            self._owner.stream_read()
+
+    def close(self) -> None:
+        """Read no more, and tell no tap. What is unread is forgotten.
+
+        Who waits gets `trio.ClosedResourceError`.
+        """
+        self._taps = ()
+        super().close()
+
     def _feed(self, chunk: AudioChunk) -> None:
-        """Add a chunk, if anybody reads."""
-        if self._over or not self._has_readers():
+        """Add a chunk, if anybody reads, and give it to the taps."""
+        if self._over:
             return
-        self._put(chunk)
-        self._seconds += chunk.duration
+        if self._has_readers():
+            self._put(chunk)
+            self._seconds += chunk.duration
+        elif self._taps:
+            self._note_given(chunk)
+        else:
+            return
         if self._is_stale:
             self.stale_seconds += chunk.duration
         # One chunk always stays: pipecat's last one alone is two seconds of silence.
         while self._seconds > self.max_seconds and len(self._buffer) > 1:
             self.dropped_seconds += self._pop().duration
+        for hear in self._taps:
+            hear(chunk)
 
     def flush(self) -> float:
         """Forget what is unread, and tell `on_flush`; return how many seconds that was."""
@@ -416,8 +461,15 @@ class AudioStream(Stream[AudioChunk]):
 
     def _take(self) -> AudioChunk:
         chunk = self._pop()
-        self._sounds_until = max(self._sounds_until, trio.current_time()) + chunk.duration
+        self._note_given(chunk)
         return chunk
+
+    def _note_given(self, chunk: AudioChunk) -> None:
+        self._sounds_until = max(self._sounds_until, trio.current_time()) + chunk.duration
+
+    def _is_wanted(self) -> bool:
+        """Does anybody read, or listen?"""
+        return bool(self._taps) or self._has_readers()
 
     def _pop(self) -> AudioChunk:
         chunk = super()._take()

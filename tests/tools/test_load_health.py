@@ -44,6 +44,14 @@ def test_who_is_late(metric: str, problem: str) -> None:
     assert "more than" in found
 
 
+@pytest.mark.parametrize("metric", ["lateness", "loop_lag"])
+def test_who_is_as_late_as_the_budget_is_in_time(metric: str) -> None:
+    """Whatever a histogram makes of that number."""
+    watching = health(lateness=0.02, loop_lag=0.02)
+    watching._result.metric(metric).add(0.02, 100)
+    assert [] == watching.judge().problems
+
+
 async def test_an_event_loop_that_is_blocked_is_late() -> None:
     """In real time: that of whoever blocks it."""
     watching = health(cpu=100, steal=2, gc_pause=100)

@@ -205,6 +205,10 @@ async def devices(session: tp.Session) -> None:
         await speaker.follow(microphone)  # type: ignore[arg-type]
         assert_type(speaker.flush(), float)
     session.audio.on_flush.append(speaker.flush)
+    with session.audio.tap(speaker.flush):  # type: ignore[arg-type]
+        pass
+    with session.audio.tap(lambda chunk: assert_type(chunk, tp.AudioChunk)) as nothing:
+        assert_type(nothing, None)
 
 
 async def kits(maker: TransportMaker) -> None:

@@ -156,16 +156,14 @@ class Ear:
 
     async def listen(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Listen until the session is over."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._listen_to_sound)
-            with self._session.subscribe(*ANSWERS, BotInterrupted, Metrics) as events:
-                task_status.started()
-                async for event in events:
-                    self._happened(event)
-
-    async def _listen_to_sound(self) -> None:
-        async for chunk in self._session.audio:
-            self._hear(chunk, trio.current_time())
+        session = self._session
+        with (
+            session.audio.tap(self._hear),
+            session.subscribe(*ANSWERS, BotInterrupted, Metrics) as events,
+        ):
+            task_status.started()
+            async for event in events:
+                self._happened(event)
 
     def _happened(self, event: Event) -> None:
         answer = self._answer
@@ -209,7 +207,8 @@ class Ear:
         self._doing.discard(what)
         self._stopped_at = at
 
-    def _hear(self, chunk: AudioChunk, now: float) -> None:
+    def _hear(self, chunk: AudioChunk) -> None:
+        now = trio.current_time()
         gap = now - self._plays_until
         begins = now if gap > _GAP else self._plays_until
         self._plays_until = begins + chunk.duration
