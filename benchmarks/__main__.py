@@ -9,8 +9,8 @@ Only ratios mean anything; the rest shows the noise.
 ``python -m benchmarks speech`` prints how far off the bounds of speech are, and what they cost;
 ``python -m benchmarks pacing`` how late the frames of paced audio are; ``python -m benchmarks
 webrtc`` what a session over WebRTC costs beside a bare aiortc client, and ``soak`` what becomes of
-one that lasts; ``soak-websocket`` what becomes of hundreds;
-``tls`` what TLS costs them.
+one that lasts; ``soak-websocket`` what becomes of hundreds; ``callers`` what it costs
+``trio-pipecat load`` to measure them; ``tls`` what TLS costs them.
 """
 
 import argparse
@@ -362,13 +362,16 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("density", "costs", "pacing", "soak", "soak-websocket", "speech", "tls", "webrtc"),
+        choices=(
+            *("density", "callers", "costs", "pacing", "soak", "soak-websocket", "speech", "tls"),
+            "webrtc",
+        ),
         default="density",
         help="density by default",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--seconds", type=float, help="how long a soak lasts")
-    parser.add_argument("--rounds", type=int, help="of density; 3 by default")
+    parser.add_argument("--rounds", type=int, help="of density and callers; 3 by default")
     parser.add_argument("--sessions", type=int, default=500, help="of soak-websocket")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw density's chart, as SVG")
@@ -401,6 +404,10 @@ def main() -> None:
     if options.what == "soak-websocket":
         seconds = options.seconds or (30 if options.quick else 600)
         density.soak.main(sessions=options.sessions, seconds=seconds)
+        return
+    if options.what == "callers":
+        rounds = options.rounds or (1 if options.quick else 3)
+        density.callers.main(rounds=rounds, seconds=3 if options.quick else 8)
         return
     if options.what == "webrtc":
         from . import webrtc  # it takes the extra

@@ -25,6 +25,7 @@ from typing import Any
 
 import attrs
 
+from . import callers as callers
 from . import soak as soak
 from ._clients import ALL
 from ._measures import FULL, QUICK, Measures
