@@ -1,4 +1,4 @@
-"""The timeline of a load run, as a spreadsheet reads it."""
+"""The timeline of a load run, and its turns, as a spreadsheet reads them."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import re
 import pytest
 from load_samples import plausible
 
-from trio_pipecat.reports import LoadResult, load_as_csv
+from trio_pipecat.reports import LoadResult, TurnRecord, load_as_csv, turns_as_csv
 
 COLUMNS = [
     *("at", "starting", "ready", "calls", "turns", "errors", "waited_count"),
@@ -57,3 +57,18 @@ def test_it_is_what_rfc_4180_says_and_no_formula() -> None:
     assert {len(COLUMNS)} == {len(line.split(",")) for line in lines}
     fields = {field for line in lines for field in line.split(",")}
     assert [] == [field for field in fields if not re.fullmatch(r"\d*(\.\d+)?", field)]
+
+
+def test_a_row_for_each_turn() -> None:
+    """In time, whoever had it first; all are numbers, whatever was said."""
+    late = TurnRecord(caller=1, call=2, turn=3, at=20.12347, said="=1+1", answer="\r\n,")
+    early = TurnRecord(caller=7, call=1, turn=1, at=3.0, v2v=0.5, first_event=0.25, dead_air=0.75)
+    early.answered = early.interrupted = True
+    early.stale = 0.125
+    written = turns_as_csv(LoadResult(turns=[late, early]))
+    assert written.split("\r\n") == [
+        "at,caller,call,turn,answered,interrupted,v2v,t2v,first_event,dead_air,stale",
+        "3.0,7,1,1,1,1,0.5,,0.25,0.75,0.125",
+        "20.1235,1,2,3,0,0,,,,,0.0",
+        "",
+    ]

@@ -52,6 +52,20 @@ def short(url: str = "sim:", **more: object) -> list[object]:
         (["sim:", "--profile", "zigzag"], "zigzag"),
         (["sim:", "--stages", "10/soon"], "not a duration"),
         (["sim:", "--stages", "10/10s", "--callers", "3"], "--stages says it all"),
+        (
+            ["sim:", "--stages", "1/1s", "--profile", "ramp"],
+            "--profile does nothing here: --stages",
+        ),
+        (
+            ["sim:", "--find-capacity", "--fail", "calls < 1", "--profile", "constant"],
+            "--profile does nothing here: --find-capacity",
+        ),
+        (["sim:", "--first", "3"], "--first does nothing here: it is for --find-capacity"),
+        (["sim:", "--max-callers", "9"], "--max-callers does nothing here: it is for --arrivals"),
+        (
+            ["sim:", "--caller", "trio:sleep", "--turn-pause", "1s"],
+            "--turn-pause does nothing here: a --caller does that",
+        ),
         (["sim:", "--duration", "0s"], "no time"),
         (["sim:", "--duration", "forever"], "not a duration"),
         (["sim:", "--duration", "10s", "--warm-up", "10s"], "nothing is left to measure"),
@@ -108,6 +122,7 @@ def test_a_run_and_its_files(tmp_path: Path) -> None:
             *short(bot.url, duration="4s"),
             *("--report", tmp_path / "r.html", "--json", tmp_path / "r.json"),
             *("--csv", tmp_path / "r.csv", "--junit", tmp_path / "r.xml"),
+            *("--turns", tmp_path / "turns.csv"),
             *("--fail", "error_rate > 0%", "--fail", "t2v.p50 > 10s"),
         )
     assert result.exit_code in PASSED_OR_BUSY, result.output
@@ -116,7 +131,9 @@ def test_a_run_and_its_files(tmp_path: Path) -> None:
     assert "<html" in (tmp_path / "r.html").read_text()
     document = json.loads((tmp_path / "r.json").read_text())
     assert [False, False] == [verdict["failed"] for verdict in document["verdicts"]]
-    assert LoadResult.from_json(document).counts["turns"] > 1
+    turns = LoadResult.from_json(document).turns
+    assert document["counts"]["turns"] == len(turns) > 1
+    assert len(turns) + 1 == len((tmp_path / "turns.csv").read_text().splitlines())
     assert (tmp_path / "r.csv").read_text().startswith("at,")
     assert "testsuite" in ET.parse(tmp_path / "r.xml").getroot().tag
 
@@ -242,6 +259,8 @@ def test_parts_are_put_together(tmp_path: Path) -> None:
     assert "part 1 of 3 is missing" in result.output
     result = CliRunner().invoke(cli, ["merge", some[0], some[0]])
     assert (2, True) == (result.exit_code, "there twice" in result.output)
+    result = CliRunner().invoke(cli, ["merge", *some, "--turns", str(tmp_path / "turns.csv")])
+    assert (2, True) == (result.exit_code, "no turns were kept" in result.output)
 
 
 def test_what_is_no_part(tmp_path: Path) -> None:

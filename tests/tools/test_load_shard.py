@@ -13,12 +13,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_pipecat import SessionKeywords
+from trio_pipecat import Metrics, SessionKeywords, Timing
 from trio_pipecat.audio import AudioChunk, write_wav
-from trio_pipecat.reports import LoadResult
+from trio_pipecat.reports import LoadResult, TurnRecord
 from trio_pipecat.reports._load import MOST_RECORDED, MOST_WORST
 from trio_pipecat.testing import (
     BotCrashedError,
+    Conversation,
     SimulatedBot,
     crash,
     fatal_error,
@@ -132,6 +133,7 @@ async def test_parts_put_together_are_the_whole(autojump_clock: MockClock) -> No
         part = await run(plan, index=index, of=4)
         whole.merge(part)
     alone = await run(plan)
+    assert [] == whole.turns
     assert [3, 3, 2, 2] == [part.callers for part in whole.parts]
     assert whole.counts == alone.counts
     assert len(whole.metrics["t2v"]) == len(alone.metrics["t2v"])
@@ -139,6 +141,47 @@ async def test_parts_put_together_are_the_whole(autojump_clock: MockClock) -> No
         assert whole.metrics["t2v"].percentile(percent) == pytest.approx(
             alone.metrics["t2v"].percentile(percent), abs=0.002
         )
+
+
+async def test_every_turn_is_kept_if_it_is_wanted(autojump_clock: MockClock) -> None:
+    """Those of the window, in each part; a document has them too."""
+    plan = plan_for(
+        SimulatedBot(think_seconds=0.4), 3, 30, warm_up=10.0, keeps_turns=True, texts=("Hi", "Ho")
+    )
+    whole = LoadResult()
+    for index in range(2):
+        whole.merge(LoadResult.from_json((await run(plan, index=index, of=2)).as_json()))
+    assert whole.counts["turns"] == len(whole.turns) == len({_place(turn) for turn in whole.turns})
+    assert {0, 1, 2} == {turn.caller for turn in whole.turns}
+    assert {1, 2} == {turn.turn for turn in whole.turns}
+    assert all(10 <= turn.at < 30 for turn in whole.turns)
+    times = [turn.t2v for turn in whole.turns if turn.t2v is not None]
+    assert len(whole.metrics["t2v"]) == len(times)
+    assert max(times) == pytest.approx(whole.metrics["t2v"].max, rel=0.01)
+
+
+def _place(turn: TurnRecord) -> tuple[int, int, int]:
+    return turn.caller, turn.call, turn.turn
+
+
+async def test_only_what_is_late_in_the_window_counts(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """While callers come, and while they hang up, all at once, no figure is taken."""
+    script = tmp_path / "late.py"
+    script.write_text(
+        "import trio\n\n\n"
+        "async def talk(session):\n"
+        "    await session.wait_ready()\n"
+        "    for late in (1.0, 0.002, 0.5):\n"
+        "        await trio.sleep(10)\n"
+        "        session.pacing.add(late)\n"
+        "    await trio.sleep_forever()\n"
+    )
+    plan = plan_for(SimulatedBot(), 3, 40, warm_up=15.0, cool_down=15.0)
+    result = await run(attrs.evolve(plan, caller=f"{script}:talk"))
+    lateness = result.metrics["lateness"]
+    assert (3, pytest.approx(0.002, rel=0.01)) == (len(lateness), lateness.max)
 
 
 async def test_the_closed_model_has_so_many_callers(autojump_clock: MockClock) -> None:
@@ -353,6 +396,33 @@ async def test_a_function_of_the_users(autojump_clock: MockClock, tmp_path: Path
     assert 0.7 + LEAD == pytest.approx(result.metrics["t2v"].percentile(50), abs=0.02)
     assert result.counts["turns"] == pytest.approx(2 * result.counts["calls"], abs=10)
     assert result.counts["answered"] == result.counts["turns"]
+
+
+async def _tell_metrics(conversation: Conversation) -> None:
+    await conversation.ready.wait()
+    while True:
+        await trio.sleep(1)
+        llm, tts = (Timing(processor=name, value=s) for name, s in (("llm", 0.25), ("tts", 0.125)))
+        await conversation.send(Metrics(ttfb=(llm, tts)))
+
+
+@pytest.mark.parametrize("who", ["texts", "a function"])
+async def test_what_the_server_measures(
+    autojump_clock: MockClock, tmp_path: Path, who: str
+) -> None:
+    """It is there whoever calls: so often as it was told in the window."""
+    (tmp_path / "mine.py").write_text(
+        "import trio\nasync def caller(session):\n    await trio.sleep_forever()\n"
+    )
+    plan = plan_for(SimulatedBot([_tell_metrics]), 2, 20, warm_up=5.0, cool_down=5.0)
+    if who == "a function":
+        plan = attrs.evolve(plan, caller=f"{tmp_path / 'mine.py'}:caller")
+    else:
+        plan = attrs.evolve(plan, texts=("Hi",), think=(19.0, 19.0))
+    result = await run(plan)
+    for name, seconds in (("server.llm", 0.25), ("server.tts", 0.125)):
+        assert 2 * 10 == pytest.approx(len(result.metrics[name]), abs=2)
+        assert seconds == pytest.approx(result.metrics[name].max, rel=0.01)
 
 
 async def test_the_worst_turns_are_kept_with_their_sound(

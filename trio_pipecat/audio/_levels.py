@@ -10,7 +10,6 @@ differences.
 import math
 from array import array
 from collections.abc import Iterator
-from operator import mul
 from typing import Final
 
 import attrs
@@ -100,9 +99,13 @@ class Levels:
             part = samples[channel::stride].tolist()
             total = sum(part)
             mean = total / len(part)
+            # These two are twice as fast as sums of products: what they are the roots of is wanted.
+            squares = math.hypot(*part) ** 2
+            differences = math.dist(part[1:], part[:-1]) ** 2
+            neighbours = squares - (part[0] ** 2 + part[-1] ** 2 + differences) / 2
             # What the sums would be of samples that have no offset.
-            r0 += sum(map(mul, part, part)) - mean * total
-            r1 += sum(map(mul, part, part[1:])) - mean * (total - part[0] - part[-1] + mean)
+            r0 += squares - mean * total
+            r1 += neighbours - mean * (total - part[0] - part[-1] + mean)
             count += len(part)
         return Frame(begin, self.begin, samples, _dbfs(r0 + r1, count), _dbfs(r0 - r1, count))
 

@@ -6,6 +6,7 @@ from ._load import Moment as Moment
 from ._load import Part as Part
 from ._load import TurnRecord as TurnRecord
 from ._load_csv import load_as_csv as load_as_csv
+from ._load_csv import turns_as_csv as turns_as_csv
 from ._load_html import load_as_html as load_as_html
 from ._load_junit import load_as_junit as load_as_junit
 from ._thresholds import Threshold as Threshold
@@ -30,4 +31,5 @@ __all__ = [
     "load_as_html",
     "load_as_junit",
     "parse_threshold",
+    "turns_as_csv",
 ]

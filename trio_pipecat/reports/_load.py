@@ -20,6 +20,8 @@ VERSION: Final = 1
 MOST_WORST: Final = 10
 MOST_RECORDED: Final = 5
 _PERCENTS: Final = (50, 90, 95, 99)
+#: What of a turn is only told of the worst.
+_SOUND: Final = ("audio", "spoken")
 
 #: What is measured, by name, and what it is. All are times in seconds.
 METRICS: Final[dict[str, str]] = {
@@ -70,9 +72,15 @@ class TurnRecord:
         """Return it as a JSON object."""
         return {name: rounded(value) for name, value in attrs.asdict(self).items()}
 
+    def without_sound(self) -> dict[str, Any]:
+        """Return it as a JSON object that does not tell where its sound is."""
+        return {name: one for name, one in self.as_json().items() if name not in _SOUND}
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read it back."""
+        """Read it back, with its sound or without."""
+        if "spoken" not in data:
+            return cls(**data)
         spoken = [(str(who), float(begin), float(end)) for who, begin, end in data["spoken"]]
         return cls(**{**data, "spoken": spoken})
 
@@ -146,6 +154,8 @@ class LoadResult:
     step: float = 1.0
     timeline: list[Moment] = attrs.field(factory=list)
     worst: list[TurnRecord] = attrs.field(factory=list)
+    #: All of them, if they are kept.
+    turns: list[TurnRecord] = attrs.field(factory=list)
     #: When calls began to fail and none succeeded any more, if it came to that.
     bot_died: float | None = None
     #: What is missing from the reports, and why.
@@ -205,6 +215,7 @@ class LoadResult:
             self.moment((number + 0.5) * self.step).merge(moment)
         for turn in other.worst:
             self.keep_if_bad(turn)
+        self.turns += other.turns
         self._merge_death(other)
         self.notes = sorted({*self.notes, *other.notes})
         self.parts = sorted([*self.parts, *other.parts], key=lambda part: part.index)
@@ -245,6 +256,7 @@ class LoadResult:
             "step": self.step,
             "timeline": [_moment_as_json(moment) for moment in self.timeline],
             "worst": [turn.as_json() for turn in self.worst],
+            "turns": [turn.without_sound() for turn in self.turns],
             "bot_died": rounded(self.bot_died),
             "notes": self.notes,
             "parts": [
@@ -283,6 +295,7 @@ class LoadResult:
                 step=float(data["step"]),
                 timeline=[_moment_from_json(moment) for moment in data["timeline"]],
                 worst=[TurnRecord.from_json(turn) for turn in data["worst"]],
+                turns=[TurnRecord.from_json(turn) for turn in data["turns"]],
                 bot_died=data["bot_died"],
                 notes=[str(note) for note in data["notes"]],
                 parts=[Part(**part) for part in data["parts"]],

@@ -1,4 +1,4 @@
-"""The timeline of a load run as a table for spreadsheets."""
+"""A load run as tables for spreadsheets: its timeline, and its turns."""
 
 import csv
 import io
@@ -12,6 +12,10 @@ _COLUMNS: Final = (
     *("at", "starting", "ready", "calls", "turns", "errors", "waited_count"),
     *(f"waited_p{percent}" for percent in _PERCENTS),
     "waited_max",
+)
+_OF_A_TURN: Final = (
+    *("at", "caller", "call", "turn", "answered", "interrupted"),
+    *("v2v", "t2v", "first_event", "dead_air", "stale"),
 )
 
 
@@ -37,4 +41,19 @@ def load_as_csv(result: LoadResult) -> str:
                 *times,
             ]
         )
+    return written.getvalue()
+
+
+def turns_as_csv(result: LoadResult) -> str:
+    """Return the turns of a run as CSV (RFC 4180): the columns, then a row each, in time.
+
+    `at` is when the caller's words were over, since the run began. Times are in seconds; what was
+    not measured is empty. What was said is not there: all are numbers.
+    """
+    written = io.StringIO(newline="")
+    rows = csv.writer(written)
+    rows.writerow(_OF_A_TURN)
+    for turn in sorted(result.turns, key=lambda turn: (turn.at, turn.caller)):
+        figures = (getattr(turn, name) for name in _OF_A_TURN)
+        rows.writerow([int(one) if isinstance(one, bool) else rounded(one) for one in figures])
     return written.getvalue()

@@ -65,8 +65,10 @@ class Call:
     #: The turns that were counted.
     _measured: list[TurnRecord] = attrs.field(factory=list)
     _was_ready: bool = False
-    #: How many frames were how late before the measuring window.
-    _sent_before: dict[float, int] = attrs.field(factory=dict)
+    #: How many frames were how late by the beginning of the measuring window, and by its end; None:
+    #: the call was over before.
+    _late_before: dict[float, int] = attrs.field(factory=dict)
+    _late_by_the_end: dict[float, int] | None = None
     _ear: Ear | None = None
     _log: TurnLog | None = None
     _said: list[tuple[float, float]] = attrs.field(factory=list)
@@ -216,7 +218,12 @@ class Call:
     def begin_to_measure(self) -> None:
         """The measuring window begins: what was sent late before that does not count."""
         if self.session is not None:
-            self._sent_before = dict(self.session.pacing.histogram)
+            self._late_before = dict(self.session.pacing.histogram)
+
+    def end_measuring(self) -> None:
+        """It is over: nor does what is late from now on, when everybody hangs up at once."""
+        if self.session is not None:
+            self._late_by_the_end = dict(self.session.pacing.histogram)
 
     def _note_start(self, session: Session) -> None:
         # Of a state that was entered again, the first time.
@@ -251,6 +258,8 @@ class Call:
             else:
                 self._note_call(session, at)
         if self._log is not None:
+            for metrics in (metrics for turn in self._log.turns for metrics in turn.metrics):
+                self._note_metrics(metrics)
             for turn in self._turns_of(self._log, session):
                 self._note_turn(turn)
         self._keep_worst(session)
@@ -267,8 +276,9 @@ class Call:
             result.errors[self.cause] += 1
             moment.errors += 1
         result.metric("call").add(at - session.history[0][1])
-        for bound, count in session.pacing.histogram:
-            since = count - self._sent_before.get(bound, 0)
+        late = self._late_by_the_end
+        for bound, count in (dict(session.pacing.histogram) if late is None else late).items():
+            since = count - self._late_before.get(bound, 0)
             if since > 0:
                 result.metric("lateness").add(min(bound, session.pacing.max), since)
 
@@ -316,6 +326,8 @@ class Call:
             return
         result = self.result
         self._measured.append(record)
+        if self.plan.keeps_turns:
+            result.turns.append(record)
         moment = result.moment(record.at)
         moment.turns += 1
         result.counts["turns"] += 1

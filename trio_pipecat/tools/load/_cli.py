@@ -90,6 +90,9 @@ def report_options(command: F) -> F:
                 "--csv", metavar="FILE", type=file, help="Write what happened over time as CSV."
             ),
             click.option(
+                "--turns", metavar="FILE", type=file, help="Write every turn as CSV; keep them all."
+            ),
+            click.option(
                 "--junit", metavar="FILE", type=file, help="Write the conditions as JUnit XML."
             ),
         )
@@ -250,7 +253,7 @@ def load(target: str, **options: Any) -> None:
     """
     from ._command import load as command
 
-    order = _order(target, options)
+    order = _order(target, options, _given(click.get_current_context()))
     sys.exit(run_stoppable(lambda stop: command(order, stop)))
 
 
@@ -272,6 +275,8 @@ def merge(files: tuple[str, ...], **options: Any) -> None:
 
     reports = _files(options)
     whole = _merged([Path(file) for file in files])
+    if reports.turns is not None and not whole.plan.get("keeps_turns"):
+        raise click.UsageError("no turns were kept: give --turns to 'load' as well")
     plan = LoadPlan(target=whole.target, shape=Shape(0, ()))
     order = Order(plan=plan, thresholds=options["thresholds"], files=reports)
     sys.exit(guard(lambda: finish(order, whole, open_console(stderr=reports.takes_stdout))))
@@ -308,6 +313,7 @@ def _files(options: dict[str, Any]) -> Any:
         report=options["report"],
         json=options["json_file"],
         csv=options["csv"],
+        turns=options["turns"],
         junit=options["junit"],
     )
     try:
@@ -319,7 +325,15 @@ def _files(options: dict[str, Any]) -> Any:
     return files
 
 
-def _order(target: str, options: dict[str, Any]) -> Any:
+def _given(context: click.Context) -> frozenset[str]:
+    """Return which options were not left at their defaults."""
+    default = click.core.ParameterSource.DEFAULT
+    return frozenset(
+        name for name in context.params if context.get_parameter_source(name) is not default
+    )
+
+
+def _order(target: str, options: dict[str, Any], given: frozenset[str]) -> Any:
     """Return what the options mean, once everything is known to be there."""
     from ._capacity import at_constant
     from ._command import Order
@@ -341,6 +355,7 @@ def _order(target: str, options: dict[str, Any]) -> Any:
         texts=options["texts"],
         wavs=options["wavs"],
         caller=options["caller"],
+        keeps_turns=options["turns"] is not None,
         spans=options["otel"],
         **{
             name: options[name]
@@ -356,7 +371,7 @@ def _order(target: str, options: dict[str, Any]) -> Any:
         if isinstance(error, PipecatError):
             raise
         raise click.UsageError(str(error)) from error
-    _check_together(options)
+    _check_together(options, given)
     if plan.spans and options["cluster"] is None:
         check_spans()
     capacity, thresholds = None, options["thresholds"]
@@ -402,7 +417,8 @@ def _shape(options: dict[str, Any]) -> Shape:
     return profile(cast("Profile", options["profile_name"]), peak, seconds)
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def _check_together(options: dict[str, Any], given: frozenset[str]) -> None:
+    _refuse_what_does_nothing(options, given)
     ways = [name for name in ("cluster", "shard") if options[name] is not None]
     if options["processes"] > 1:
         ways.append("processes")
@@ -421,6 +437,22 @@ def _check_together(options: dict[str, Any]) -> None:
         options["find_capacity"] or options["cluster"] is not None or options["processes"] > 1
     ):
         raise click.UsageError("--begin-at is for a run of one process, such as a --shard")
+
+
+def _refuse_what_does_nothing(options: dict[str, Any], given: frozenset[str]) -> None:
+    """Refuse an option that would change nothing beside the others."""
+    function = "a --caller does that in its own way"
+    for does_nothing, names, why in (
+        (options["stages"] is not None, ("profile_name",), "--stages says it all"),
+        (options["find_capacity"], ("profile_name",), "--find-capacity has constant numbers"),
+        (not options["find_capacity"], ("first",), "it is for --find-capacity"),
+        (options["arrivals"] is None, ("max_callers",), "it is for --arrivals"),
+        (options["caller"] is not None, ("turn_timeout", "turn_pause", "greeting"), function),
+    ):
+        for name in names:
+            if does_nothing and name in given:
+                option = f"--{name.removesuffix('_name').replace('_', '-')}"
+                raise click.UsageError(f"{option} does nothing here: {why}")
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from ...reports import (
     load_as_csv,
     load_as_html,
     load_as_junit,
+    turns_as_csv,
 )
 from .._console import open_console, print_error
 from .._options import shown_target
@@ -44,6 +45,7 @@ class Files:
     report: Path | None = None
     json: Path | None = None
     csv: Path | None = None
+    turns: Path | None = None
     junit: Path | None = None
 
     @property
@@ -71,6 +73,7 @@ class Files:
         makers: tuple[tuple[Path | None, Callable[[], str]], ...] = (
             (self.json, lambda: json.dumps(document, indent=1) + "\n"),
             (self.csv, lambda: load_as_csv(result)),
+            (self.turns, lambda: turns_as_csv(result)),
             (self.junit, lambda: load_as_junit(result, verdicts)),
             (self.report, lambda: load_as_html(result, verdicts)),
         )

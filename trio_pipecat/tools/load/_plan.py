@@ -65,6 +65,8 @@ class LoadPlan:
     #: So many callers are recorded at a time, and where to.
     recorded: int = 4
     audio_folder: str | None = None
+    #: Keep every turn that is measured.
+    keeps_turns: bool = False
     #: Make a span of each call.
     spans: bool = False
     budget: Budget = attrs.field(factory=Budget)

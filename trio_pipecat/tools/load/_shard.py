@@ -106,7 +106,7 @@ class _Shard:
                 begin, end = plan.window
                 nursery.start_soon(self._health.watch, self._began + begin, self._began + end)
                 nursery.start_soon(self._count)
-                nursery.start_soon(self._begin_to_measure)
+                nursery.start_soon(self._measure_lateness)
                 await self._hold()
                 nursery.cancel_scope.cancel()
         finally:
@@ -224,10 +224,16 @@ class _Shard:
             self._result.bot_died = self._failing_since
             self._stop.set()
 
-    async def _begin_to_measure(self) -> None:
-        await trio.sleep_until(self._began + self._plan.warm_up)
+    async def _measure_lateness(self) -> None:
+        begin, end = self._plan.window
+        with trio.move_on_at(self._began + begin):
+            await self._stop.wait()
         for call in self._calls.values():
             call.begin_to_measure()
+        with trio.move_on_at(self._began + end):
+            await self._stop.wait()
+        for call in self._calls.values():
+            call.end_measuring()
 
     async def _count(self) -> None:
         """Count the callers, and put down who became ready."""
