@@ -48,7 +48,7 @@ transports._wire_transport
 transports._websocket transports._websocket_server transports._registry transports._webrtc_link
 transports._smallwebrtc
 transports
-_options _tap _pacer _bot_audio
+_options _tap _pacer _bot_audio _stereo_recorder
 _audio_sender _video_sender
 _start
 _targets

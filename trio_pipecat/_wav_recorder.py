@@ -1,11 +1,7 @@
 """A session's sound as one stereo WAV file, with marks: `WavRecorder`."""
 
-import errno
-import logging
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, Self, final
+from typing import Final, final
 
 import trio
 
@@ -30,23 +26,17 @@ from ._messages import (
 )
 from ._session import Session
 from ._state import SessionEnd, State
+from ._stereo_recorder import StereoRecorder, label
 from ._tap import Tap
-from ._urls import scrub
 from .audio import AudioChunk
-from .audio._resample import load_engine
-from .audio._soundtrack import Soundtrack
 from .audio._stereo import BOT, USER
 from .transports import Incoming
 
-logger: Final = logging.getLogger("trio_pipecat")
-
-#: What of the text is put into a mark, before it is cut to the bytes that one has.
-_MAX_TEXT: Final = 200
 _WORDS: Final = ("word", "token")
 
 
 @final
-class WavRecorder(Tap):
+class WavRecorder(StereoRecorder, Tap):
     """Records the sound of a session to a stereo WAV file: the user left, the bot right.
 
     Make one at the top of the block, before the first ``await``, and nothing is missed::
@@ -89,19 +79,11 @@ class WavRecorder(Tap):
         *,
         sample_rate: int | None = None,
     ) -> None:
-        self.path = Path(path)
-        #: Why the recording has stopped before the session was over; None: it has not.
-        self.error: OSError | None = None
-        self._driver = session._driver
         history = session.history
-        self._began = history[0][1]
+        super().__init__(path, sample_rate, began=history[0][1])
+        self._driver = session._driver
         self._secrets: list[str] = []
         self._heard_input = False
-        self._sound = Soundtrack(self.path, sample_rate, cues=True)
-        # What it imports takes a moment, which is cheaper now than when the bot begins to speak.
-        load_engine()
-        self._sound.open()
-        self._recording = True
         for state, at in history:
             self.entered(state, at)
         if session.end is None:
@@ -109,32 +91,12 @@ class WavRecorder(Tap):
         else:
             self.finished(session.end, trio.current_time())
 
-    def __repr__(self) -> str:
-        state = "recording" if self._recording else "closed"
-        return f"<WavRecorder {self.path}: {state}, {self.seconds:.1f} s>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
-        if self.error is not None and exc is None:
-            raise self.error
-
-    @property
-    def seconds(self) -> float:
-        """How long the file is."""
-        return self._sound.seconds
-
-    def stop(self) -> None:
-        """Record no more, and close the file."""
-        self._end(trio.current_time())
-
     # -- what happens --
 
     def sent(self, item: Incoming, at: float) -> None:
         """The client has said something."""
         if isinstance(item, AudioChunk):
-            self._do(self._place, USER, item, at - self._began)
+            self._place(USER, item, at)
         elif isinstance(item, str) and SendText.TYPE in item:
             decoded = decode_command(item)
             if isinstance(decoded, tuple) and isinstance(decoded[1], SendText):
@@ -143,13 +105,13 @@ class WavRecorder(Tap):
     def received(self, item: Incoming, at: float) -> None:
         """The bot has said something."""
         if isinstance(item, AudioChunk):
-            self._do(self._place, BOT, item, at - self._began)
+            self._place(BOT, item, at)
 
     def happened(self, event: Event) -> None:
         """What is worth a mark gets one."""
         match event:
             case BotInterrupted():
-                self._do(self._sound.cut, BOT, event.at - self._began)
+                self._cut(BOT, event.at)
                 self._mark(event.at, event.TYPE)
             case UserStartedSpeaking() | UserStoppedSpeaking() | UserMuteStarted():
                 self._mark(event.at, event.TYPE)
@@ -180,33 +142,8 @@ class WavRecorder(Tap):
 
     # -- writing --
 
-    def _place(self, side: int, chunk: AudioChunk, seconds: float) -> None:
-        self._sound.place(side, chunk, seconds)
-        if self._sound.is_full:
-            raise OSError(errno.EFBIG, "a WAV file has no room for more")
-
     def _mark(self, at: float, what: str, text: str = "") -> None:
-        shown = " ".join(scrub(text, self._secrets).split())[:_MAX_TEXT]
-        self._do(self._sound.mark, at - self._began, f"{what}: {shown}" if shown else what)
+        self._mark_at(at, label(what, text, self._secrets))
 
-    def _end(self, at: float) -> None:
-        self._do(self._sound.end, at - self._began)
-        self._close()
-
-    def _do(self, act: Callable[..., Any], *args: Any) -> None:
-        if not self._recording:
-            return
-        try:
-            act(*args)
-        except OSError as error:
-            self.error = error
-            logger.error("the recording %s is not whole: %s", self.path, error)
-            self._close()
-
-    def _close(self) -> None:
-        self._recording = False
+    def _leave(self) -> None:
         self._driver.remove_tap(self)
-        try:
-            self._sound.close()
-        except OSError as error:
-            logger.debug("closing the recording failed: %s", error)

@@ -7,7 +7,7 @@ from trio_pipecat.tools.load._plan import LoadPlan
 from trio_pipecat.tools.load._shape import profile
 from trio_pipecat.tools.load._shard import run_shard
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("busy")]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 async def test_callers_talk_to_a_real_bot(real_bot: RealBot) -> None:

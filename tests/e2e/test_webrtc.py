@@ -311,7 +311,7 @@ async def test_a_muted_user_is_silent(real_bot: RealBot) -> None:
     assert max(chunk.peak for chunk in muted) < 0.01
 
 
-@pytest.mark.xdist_group("busy")
+@pytest.mark.alone
 async def test_pictures_come_back(real_bot: RealBot) -> None:
     """As many as were sent, or nearly, in their size and their colours."""
     sent = pictures(CARMINE[0], 3)
@@ -343,7 +343,7 @@ def colour_of(frame: VideoFrame) -> tuple[float, float, float]:
     return y, u, v
 
 
-@pytest.mark.xdist_group("busy")
+@pytest.mark.alone
 async def test_camera_and_screen_at_once(real_bot: RealBot) -> None:
     """The bot can tell one from the other."""
     async with ready(real_bot, echo_video=1) as session:
