@@ -1,5 +1,6 @@
 """How many callers a bot holds: which numbers are tried, and what is said of them."""
 
+import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -7,9 +8,11 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from trio_pipecat.reports import LoadResult, Part, parse_threshold
+from trio_pipecat.testing import BotLink, SimulatedBot
 from trio_pipecat.tools.load._capacity import Capacity, Step, at_constant, find_capacity
-from trio_pipecat.tools.load._plan import LoadPlan
+from trio_pipecat.tools.load._plan import Budget, LoadPlan
 from trio_pipecat.tools.load._shape import profile
+from trio_pipecat.tools.load._shard import run_shard
 
 SLOW = parse_threshold("v2v.p95 > 1.5s")
 PLAN = LoadPlan(target="sim:", shape=profile("constant", 1, 20))
@@ -131,6 +134,57 @@ async def test_it_can_be_stopped(autojump_clock: MockClock) -> None:
     )
     assert [1, 2, 4] == [step.callers for step in found.steps]
     assert "holds at least 4 callers" in str(found)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Full(SimulatedBot):
+    """A bot with so many places: who comes when all are taken is sent away, or kept waiting."""
+
+    places: int
+    hangs: bool
+    talking: int = 0
+
+    async def converse(self, link: BotLink) -> None:
+        """Hold a conversation, if there is a place."""
+        if self.talking >= self.places:
+            if not self.hangs:
+                await link.aclose()
+            return
+        self.talking += 1
+        try:
+            await super().converse(link)
+        finally:
+            self.talking -= 1
+            self.conversations.clear()
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+@pytest.mark.parametrize("places", [0, 1, 5])
+async def test_a_bot_that_refuses(autojump_clock: MockClock, places: int, hangs: bool) -> None:
+    """At once, or by keeping callers waiting: they have no latency that could be too long."""
+    bot = Full(places=places, hangs=hangs, think_seconds=0.5)
+    plan = attrs.evolve(
+        PLAN,
+        keywords={"transport": bot.connect},
+        texts=("Hello",),
+        greeting=0.0,
+        budget=Budget(cpu=100, steal=2, gc_pause=100, loop_lag=100),
+    )
+    found = await find_capacity(
+        plan,
+        [parse_threshold("t2v.p95 > 5s"), parse_threshold("error_rate > 1%")],
+        run_shard,
+        first=1,
+        most=99,
+        tell=lambda _: None,
+        stop=trio.Event(),
+    )
+    assert places == found.as_json()["held"]
+    assert found.broke is not None
+    assert places + 1 == found.broke.callers
+    why = "nobody got to a bot that was ready" if hangs else "the bot died"
+    why = "error_rate > 1%" if places else why
+    assert f"at {places + 1}, {why}" in str(found)
 
 
 def test_callers_of_a_step_come_in_its_first_part() -> None:

@@ -267,6 +267,29 @@ async def test_who_never_got_to_a_bot_has_not_called(autojump_clock: MockClock) 
     assert FAILED == exit_code(result, [])
 
 
+async def test_who_is_kept_waiting_longer_than_anybody_has_failed(
+    autojump_clock: MockClock,
+) -> None:
+    """Who came when the run ended is still no failure."""
+    begun = 0
+
+    async def third_is_never_ready(conversation: Conversation) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            await never_ready()(conversation)
+
+    bot = SimulatedBot([third_is_never_ready], ready_delay=0.5)
+    shape = Shape(3, (Stage(29.8, 3), Stage(0, 5), Stage(0.2, 5)))
+    plan = plan_for(bot, seconds=30, texts=("Hi",) * 99, think=(2.0, 2.0))
+    result = await run(attrs.evolve(plan, shape=shape, wind_down=0.1))
+    assert {"ReadyTimeoutError": 1} == result.errors  # after 30 s, when all are hanging up
+    assert 2 == result.counts["cut_starting"]
+    begun = 0
+    result = await run(attrs.evolve(plan, shape=Shape(3, (Stage(20, 3),))))
+    assert {"the bot was not ready by the end": 1} == result.errors
+
+
 async def test_a_bot_that_leaves_in_a_turn_has_not_answered_it(autojump_clock: MockClock) -> None:
     """And the call has failed."""
     bot = SimulatedBot([crash(2)], think_seconds=5)

@@ -40,6 +40,14 @@ class TimedTurn:
     ended: float
 
 
+@attrs.define
+class Slowest:
+    """What took longest of all calls of a part, whether or not it was measured, in seconds."""
+
+    #: None: no bot was ever ready.
+    ready: float | None = None
+
+
 @final
 @attrs.define(kw_only=True, eq=False)
 class Call:
@@ -51,6 +59,7 @@ class Call:
     caller: int
     number: int
     result: LoadResult
+    slowest: Slowest
     #: When the run began, on trio's clock.
     began: float
     #: Set when callers are to come to an end.
@@ -228,13 +237,15 @@ class Call:
     def _note_start(self, session: Session) -> None:
         # Of a state that was entered again, the first time.
         times = dict(reversed(session.history))
+        took = times[State.READY] - times[State.IDLE]
+        self.slowest.ready = max(self.slowest.ready or 0.0, took)
         if not self._in_window(times[State.READY]):
             return
         metric = self.result.metric
         if State.AUTHENTICATED in times:
             metric("start").add(times[State.AUTHENTICATED] - times[State.AUTHENTICATING])
         metric("connect").add(times[State.CONNECTED] - times[State.CONNECTING])
-        metric("ready").add(times[State.READY] - times[State.IDLE])
+        metric("ready").add(took)
 
     def finish(self, error: Exception | None) -> None:
         """The call is over: put down what was measured, and in `cause` why it failed, if it did."""
@@ -243,14 +254,20 @@ class Call:
         if session is None or session.end is None:
             return
         self.note_if_ready()
+        at = trio.current_time()
+        began = session.history[0][1] - self.began
         if self.cause is None and not self.is_done and session.end.first != "client":
             self.cause = f"the bot left: {session.end.text or session.end.code}"
-        at = trio.current_time()
         begin, end = self.plan.window
-        began = session.history[0][1] - self.began
-        # What fails after the window is not measured; but a turn that was not answered began in it.
+        waited_longest = not self._was_ready and self._waited_longest(session, at)
+        if self.cause is None and waited_longest:
+            self.cause = "the bot was not ready by the end"
+        # What fails after the window is not measured; but who was waiting did so in it.
         is_known = (
-            at - self.began < end or self.cause is None or isinstance(error, NotAnsweredError)
+            at - self.began < end
+            or self.cause is None
+            or waited_longest
+            or isinstance(error, NotAnsweredError)
         )
         if began < end and at - self.began >= begin and is_known:
             if self.cause is None and not self._was_ready:
@@ -263,6 +280,15 @@ class Call:
             for turn in self._turns_of(self._log, session):
                 self._note_turn(turn)
         self._keep_worst(session)
+
+    def _waited_longest(self, session: Session, at: float) -> bool:
+        """Did a call that was cut while it started take longer than any other, if there was one?
+
+        To leave it out would make a bot that has no place for some of its callers look as if it
+        held them all.
+        """
+        slowest = self.slowest.ready
+        return slowest is not None and at - session.history[0][1] > slowest
 
     def _note_call(self, session: Session, at: float) -> None:
         result = self.result

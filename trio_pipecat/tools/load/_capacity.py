@@ -51,7 +51,12 @@ class Step:
         """Why it did not hold, in words."""
         if self.result.bot_died is not None:
             return f"the bot died after {self.result.bot_died:.0f} s"
-        failed = next(verdict for verdict in self.verdicts if verdict.failed)
+        failed = min(
+            (verdict for verdict in self.verdicts if verdict.failed),
+            key=lambda verdict: verdict.value is None,  # what was measured says more
+        )
+        if failed.value is None and not self.result.counts["reached"]:
+            return "nobody got to a bot that was ready"
         return f"{failed.threshold.text} ({failed.threshold.tell(failed.value)})"
 
 

@@ -8,7 +8,7 @@ import trio
 from ... import Member, Outcome, SessionGroup, open_session_group
 from ...reports import LoadResult
 from .._options import shown_target
-from ._call import Call, Observer
+from ._call import Call, Observer, Slowest
 from ._health import Health
 from ._plan import LoadPlan
 from ._words import load_caller, prepare
@@ -87,6 +87,7 @@ class _Shard:
         self._began = 0.0
         self._leaving = trio.Event()
         self._calls: dict[str, Call] = {}
+        self._slowest = Slowest()
         self._recorded = 0
         self._failed_in_a_row = 0
         self._failing_since = 0.0
@@ -194,6 +195,7 @@ class _Shard:
             caller=caller,
             number=number,
             result=self._result,
+            slowest=self._slowest,
             began=self._began,
             leaving=leaving,
             is_recorded=self._may_record(),
