@@ -88,7 +88,7 @@ tools._probe tools._events tools._serve tools._demo tools._say tools._talk tools
 tools._record tools._monitor
 tools.load._shape tools.load._ear tools.load._words tools.load._progress
 tools.load._plan tools.load._prometheus
-tools.load._health tools.load._call
+tools.load._health tools.load._call tools.load._sounds
 tools.load._spans
 tools.load._shard
 tools.load._run_here tools.load._processes tools.load._capacity

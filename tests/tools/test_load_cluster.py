@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import attrs
 import pytest
@@ -11,6 +12,7 @@ import trio
 from load_bot import running_bot, unmeasured
 from test_load_processes import ATTEMPTS, check_percentiles, plan_for
 
+from trio_pipecat.audio import read_wav
 from trio_pipecat.tools.load._cluster import run_cluster
 from trio_pipecat.tools.load._progress import Progress
 
@@ -82,6 +84,20 @@ async def test_two_workers_measure_what_the_bot_does(scheduler: str) -> None:
                     check_percentiles(result, bot)
                     return
     raise AssertionError("this machine was too busy in all attempts")
+
+
+async def test_the_worst_turns_come_with_their_sound(scheduler: str, tmp_path: Path) -> None:
+    """From the disks of those who recorded them, whose folders are gone then."""
+    with running_workers(scheduler, 2), running_bot() as bot:
+        plan = attrs.evolve(plan_for(bot, 4, 6), audio_folder=str(tmp_path))
+        result = await run_cluster(plan, scheduler, lambda _: None, trio.Event())
+    heard = [turn for turn in result.worst if turn.audio is not None]
+    assert {0, 1, 2, 3} >= {turn.caller for turn in heard} != set()
+    for turn in heard:
+        assert turn.audio is not None
+        assert tmp_path == Path(turn.audio).parent
+        assert 2 == read_wav(turn.audio).num_channels
+    assert [] == result.notes
 
 
 async def test_stopping_reaches_all_of_them(scheduler: str) -> None:

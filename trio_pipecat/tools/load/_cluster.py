@@ -12,6 +12,7 @@ with the worker, whatever becomes of that.
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from ._plan import LoadPlan
 from ._processes import lost_part, run_worker
 from ._progress import Progress, Watcher, together
 from ._shard import new_result
+from ._sounds import put_sounds, recording_here, take_sounds
 from ._spans import check_spans
 
 T = TypeVar("T")
@@ -71,8 +73,9 @@ class _ClusterRun:
     def __init__(self, distributed: Any, client: Any, plan: LoadPlan, watch: Watcher) -> None:
         self._distributed = distributed
         self._client = client
-        # Their disks are not ours.
+        # Their disks are not ours: what is recorded there comes with the result.
         self._plan = attrs.evolve(plan, audio_folder=None)
+        self._audio_folder = plan.audio_folder
         self._watch = watch
         self._name = f"trio-pipecat-load-{uuid.uuid4()}"
         self._seen: dict[int, Progress] = {}
@@ -118,11 +121,13 @@ class _ClusterRun:
 
     async def _take(self, future: Any, lose: Callable[[str], object], result: LoadResult) -> None:
         try:
-            document = await _in_thread(future.result)
+            document, sounds = await _in_thread(future.result)
         except Exception as error:
             lose(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
         else:
-            result.merge(LoadResult.from_json(document))
+            part = LoadResult.from_json(document)
+            put_sounds(part, sounds, self._audio_folder)
+            result.merge(part)
 
     def _submit(self, workers: list[str], clocks: dict[str, float], begin_at: float) -> list[Any]:
         return [
@@ -133,6 +138,7 @@ class _ClusterRun:
                 len(workers),
                 begin_at + clocks[worker],
                 self._name,
+                records=self._audio_folder is not None,
                 workers=[worker],
                 allow_other_workers=False,
                 retries=0,
@@ -201,16 +207,19 @@ def _check(plan: dict[str, Any]) -> str:
 
 
 def _run_part(
-    plan: dict[str, Any], index: int, of: int, begin_at: float, name: str
-) -> dict[str, Any]:
-    """Run a part of a plan, in a thread of a worker."""
+    plan: dict[str, Any], index: int, of: int, begin_at: float, name: str, *, records: bool
+) -> tuple[dict[str, Any], list[bytes | None]]:
+    """Run a part of a plan, in a thread of a worker; return what it measured, and recorded."""
     late = time.time() - begin_at
     if late > _TOO_LATE:
         raise TimeoutError(f"it was to begin {late:.0f} s ago")
-    return trio.run(_work, LoadPlan.from_json(plan), index, of, begin_at, name)
+    own_plan = LoadPlan.from_json(plan)
+    with recording_here(own_plan) if records else nullcontext(own_plan) as own_plan:
+        result = trio.run(_work, own_plan, index, of, begin_at, name)
+        return result.as_json(), take_sounds(result)
 
 
-async def _work(plan: LoadPlan, index: int, of: int, begin_at: float, name: str) -> dict[str, Any]:
+async def _work(plan: LoadPlan, index: int, of: int, begin_at: float, name: str) -> LoadResult:
     distributed = _distributed()
     stopping = distributed.Event(name)
     told = distributed.Variable(f"{name}-{index}")
@@ -230,7 +239,7 @@ async def _work(plan: LoadPlan, index: int, of: int, begin_at: float, name: str)
         nursery.start_soon(look)
         result = await run_worker(plan, index, of, begin_at, newest.append, stop)
         nursery.cancel_scope.cancel()
-    return result.as_json()
+    return result
 
 
 def _connect(distributed: Any, address: str) -> Any:

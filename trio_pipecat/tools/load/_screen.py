@@ -136,7 +136,7 @@ def _percentiles(result: LoadResult) -> RenderableType:
 def _errors(result: LoadResult) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for cause, count in result.errors.most_common(_ERRORS):
-        table.add_row(Text(str(count), style="red"), printable(cause))
+        table.add_row(Text(str(count), style="red"), Text(printable(cause)))
     return table
 
 
@@ -150,7 +150,7 @@ def verdict_table(verdicts: Sequence[Verdict], *, so_far: bool = False) -> Rende
             mark, style = "–", "dim"
         table.add_row(
             Text(mark, style=style),
-            verdict.threshold.text,
+            Text(verdict.threshold.text),
             Text(verdict.threshold.tell(verdict.value), style="dim"),
         )
     return table
