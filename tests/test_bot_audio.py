@@ -7,7 +7,7 @@ from trio_pipecat._streams import AudioStream, StreamOwner
 from trio_pipecat.audio import AudioChunk
 
 
-def hearing(errors: list[Exception], *, readers: int = 1) -> tuple[BotAudio, list[AudioStream]]:
+def hearing(errors: list[BaseException], *, readers: int = 1) -> tuple[BotAudio, list[AudioStream]]:
     """Return one with streams that are read."""
     audio = BotAudio(errors.append)
     audio.streams += [AudioStream(StreamOwner(), "a test's", 9) for _ in range(readers)]
@@ -50,7 +50,7 @@ async def test_half_a_frame_does_not_outlive_an_interruption() -> None:
 
 async def test_what_a_listener_raises_is_told_and_the_others_are_flushed() -> None:
     """It is not ours."""
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
     audio, (one, other) = hearing(errors, readers=2)
     readers = [aiter(one), aiter(other)]
     one.on_flush.append(lambda: {}["mine"])
@@ -61,17 +61,22 @@ async def test_what_a_listener_raises_is_told_and_the_others_are_flushed() -> No
     del readers
 
 
-async def test_what_a_tap_raises_is_told_and_nobody_misses_anything() -> None:
+@pytest.mark.parametrize("raised", [KeyError("mine"), SystemExit("mine")])
+async def test_what_a_tap_raises_is_told_and_nobody_misses_anything(raised: BaseException) -> None:
     """Who reads the same stream, or another, hears it; one that closes its own harms nobody."""
-    errors: list[Exception] = []
+
+    def fail(chunk: AudioChunk) -> None:
+        raise raised
+
+    errors: list[BaseException] = []
     audio, (one, other) = hearing(errors, readers=2)
     readers = [aiter(one), aiter(other)]
     third = AudioStream(StreamOwner(), "a third", 9)
     audio.streams.insert(1, third)
-    with one.tap(lambda chunk: {}["mine"]), third.tap(lambda chunk: audio.streams.remove(third)):
+    with one.tap(fail), third.tap(lambda chunk: audio.streams.remove(third)):
         audio.receive(AudioChunk(b"ab", 8_000))
     assert [1, 1] == [one.unread, other.unread]
-    assert ["KeyError('mine')"] == list(map(repr, errors))
+    assert [raised] == errors
     del readers
 
 

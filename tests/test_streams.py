@@ -788,19 +788,29 @@ async def test_a_tap_may_leave_while_it_is_told():
 
 
 async def test_a_closed_stream_tells_no_tap():
-    """Nor takes one."""
+    """Not even of the chunk at which one of them closes it; nor takes one."""
     stream = audio()
     heard = []
-    with stream.tap(heard.append):
-        stream.close()
+    with stream.tap(lambda chunk: stream.close()), stream.tap(heard.append):
+        stream._feed(sound(1))
         assert not stream._is_wanted()
-    with pytest.raises(trio.ClosedResourceError), stream.tap(heard.append):
-        pass
+    with pytest.raises(trio.ClosedResourceError):
+        stream.tap(heard.append)
     over = audio()
     over._finish()
     with over.tap(heard.append):
         over._feed(sound(1))
     assert [] == heard
+
+
+async def test_a_tap_cannot_wait():
+    """What is async would never be awaited."""
+
+    async def hear(chunk):
+        """Wait."""
+
+    with pytest.raises(TypeError, match=r"hear.* is async"):
+        audio().tap(hear)
 
 
 async def test_what_a_tap_was_told_may_be_stale(autojump_clock):

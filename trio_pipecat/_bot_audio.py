@@ -13,7 +13,7 @@ from .audio import AudioChunk, FrameAligner
 class BotAudio:
     """Gives a session's incoming sound to its streams."""
 
-    def __init__(self, on_error: Callable[[Exception], object]) -> None:
+    def __init__(self, on_error: Callable[[BaseException], object]) -> None:
         self.streams: list[AudioStream] = []
         #: Called with what a user's tap or `on_flush` raises.
         self._on_error = on_error
@@ -44,7 +44,7 @@ class BotAudio:
             for stream in tuple(self.streams):
                 try:
                     stream._feed(chunk)
-                except Exception as error:
+                except BaseException as error:  # noqa: ASYNC103  # it would end all sessions
                     self._on_error(error)
 
     def note_speaking(self, *, is_speaking: bool) -> None:

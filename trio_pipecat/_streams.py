@@ -14,7 +14,7 @@ what nobody reads is not kept, or not counted against anybody.
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast, final
@@ -363,8 +363,7 @@ class AudioStream(Stream[AudioChunk]):
         """How much audio waits to be read."""
         return self._seconds
 
-    @contextmanager
-    def tap(self, hear: Callable[[AudioChunk], object]) -> Iterator[None]:
+    def tap(self, hear: Callable[[AudioChunk], object]) -> AbstractContextManager[None]:
         """Have `hear` called with each chunk, at once, as it comes, until the block is left::
 
             with session.audio.tap(meter.feed):
@@ -372,17 +371,26 @@ class AudioStream(Stream[AudioChunk]):
 
         For who looks at the sound and is done with it, such as a meter or a detector: no task wakes
         up for it, so it costs a fraction of an ``async for``. Nothing is kept for it or dropped,
-        and whoever reads the stream hears all the same. It is called from within the session, must
-        not wait, and should be quick. One that raises ends the session with its error. When the bot
-        is interrupted, `on_flush` is told.
+        and whoever reads the stream hears all the same. When the bot is interrupted, `on_flush` is
+        told.
+
+        It is called from within the session, where sound is received: not in your task, and for all
+        sessions of a process in turn, so it can't wait, and has to be quick. One that raises ends
+        its session with that.
 
         Raises:
             trio.ClosedResourceError: this stream was closed.
+            TypeError: `hear` is an async function.
         """
+        if inspect.iscoroutinefunction(hear):
+            raise TypeError(f"a tap can't wait, and {hear!r} is async: read the stream instead")
         if self._closed:
             raise trio.ClosedResourceError
         # An object of its own, that one function may be there twice.
-        entry = partial(hear)
+        return self._tapping(partial(hear))
+
+    @contextmanager
+    def _tapping(self, entry: Callable[[AudioChunk], object]) -> Iterator[None]:
         self._taps = (*self._taps, entry)
         self._owner.stream_read()
         try:
@@ -416,7 +424,8 @@ class AudioStream(Stream[AudioChunk]):
         while self._seconds > self.max_seconds and len(self._buffer) > 1:
             self.dropped_seconds += self._pop().duration
         for hear in self._taps:
-            hear(chunk)
+            if not self._closed:  # by one of them
+                hear(chunk)
 
     def flush(self) -> float:
         """Forget what is unread, and tell `on_flush`; return how many seconds that was."""

@@ -102,10 +102,14 @@ class Comparison:
     def compare(self, kind: str, number: int) -> None:
         """Print how both do at a number, each in turn with the other."""
         pairs = [(self._hold(number), self._call(kind, number)) for _ in range(self._rounds)]
+        pairs = [(one, our) for one, our in pairs if one.busy]
+        if not pairs:
+            print(f"  {number} sessions: none were measured", file=sys.stderr, flush=True)
+            return
         bare, ours = zip(*pairs, strict=True)
-        ratios = [our.busy / one.busy for one, our in pairs if one.busy]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "–"
-        ratio = f"{statistics.median(ratios):.2f}" if ratios else "–"
+        ratios = [our.busy / one.busy for one, our in pairs]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        ratio = f"{statistics.median(ratios):.2f}"
         valid = sum(not trial.problems for trial in ours)
         held = sum(one.holds for one in bare)
         in_time = sum(trial.seen_p99 <= LATEST_MS and trial.arrived >= ARRIVED for trial in ours)
@@ -132,6 +136,7 @@ class Comparison:
 
     def _call(self, kind: str, number: int) -> LoadTrial:
         audience, seconds = self._audience, self._seconds
+        self._report.unlink(missing_ok=True)
         audience.reset("after-audio")
         begin_at = time.time() + STARTING
         measured_from = COMING + SETTLING
@@ -152,6 +157,12 @@ class Comparison:
             audience.tell("start")
             _sleep_until(begin_at + measured_from + seconds)
             seen = audience.report()
+            try:
+                code = process.wait(timeout=30)
+            finally:
+                process.kill()
+        if not self._report.exists():
+            sys.exit(f"load has failed with exit code {code}")
         report: dict[str, Any] = json.loads(self._report.read_text(encoding="utf-8"))
         (part,) = report["parts"]
         return LoadTrial(

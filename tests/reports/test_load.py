@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +59,8 @@ RESULTS = st.builds(
     timeline=st.lists(MOMENTS, max_size=2),
     worst=st.lists(TURNS, max_size=MOST_WORST // 2),
     bot_died=st.none() | SECONDS,
+    cut_starting=st.lists(SECONDS, max_size=2),
+    slowest_ready=st.none() | SECONDS,
     notes=st.lists(WORDS, max_size=2, unique=True).map(sorted),
     lost=st.lists(WORDS, max_size=2).map(sorted),
 )
@@ -69,9 +72,13 @@ def parts_of_a_run(draw: st.DrawFn) -> list[LoadResult]:
     results = draw(st.lists(RESULTS, min_size=3, max_size=3))
     callers = count()
     for number, result in enumerate(results):
-        result.parts = [Part(index=number, problems=draw(st.lists(WORDS, max_size=1)))]
+        problems, had = draw(st.lists(WORDS, max_size=1)), draw(st.integers(0, 2))
+        result.parts = [Part(index=number, callers=had, problems=problems)]
+        if not had:
+            result.bot_died = None
         for turn in result.worst:
             turn.caller = next(callers)
+        result.turns = [attrs.evolve(turn, audio=None, spoken=[]) for turn in result.worst]
         worst, result.worst = result.worst, []
         for turn in worst:
             result.keep_if_bad(turn)
@@ -110,6 +117,27 @@ def test_a_document_is_read_back(results: list[LoadResult]) -> None:
         document = result.as_json()
         sent = json.dumps(document, allow_nan=False)
         assert document == LoadResult.from_json(json.loads(sent)).as_json()
+
+
+@settings(max_examples=20)
+@given(parts_of_a_run())
+def test_what_was_cut_is_judged_by_the_whole(results: list[LoadResult]) -> None:
+    """Once: who had waited longer than anybody has failed, and is in all that counts calls."""
+    whole = merged(*results)
+    waits = [waited for result in results for waited in result.cut_starting]
+    slowest = max((r.slowest_ready for r in results if r.slowest_ready is not None), default=None)
+    failed = sum(slowest is not None and waited > slowest for waited in waits)
+    before = copy.deepcopy(whole)
+    for _ in range(2):
+        whole.settle()
+        assert len(waits) - failed == len(whole.cut_starting)
+        for name in ("calls", "failed"):
+            assert failed == whole.counts[name] - before.counts[name]
+        assert failed == whole.errors.total() - before.errors.total()
+        assert failed == whole.endings.total() - before.endings.total()
+        assert failed == sum(m.errors for m in whole.timeline) - sum(
+            moment.errors for moment in before.timeline
+        )
 
 
 def test_a_result_that_looks_like_a_real_one() -> None:

@@ -158,10 +158,16 @@ class Full(SimulatedBot):
             self.conversations.clear()
 
 
+@pytest.mark.parametrize(("first", "parts"), [(1, 1), (16, 1), (1, 4), (16, 4)])
 @pytest.mark.parametrize("hangs", [True, False])
 @pytest.mark.parametrize("places", [0, 1, 5])
-async def test_a_bot_that_refuses(autojump_clock: MockClock, places: int, hangs: bool) -> None:
-    """At once, or by keeping callers waiting: they have no latency that could be too long."""
+async def test_a_bot_that_refuses(
+    autojump_clock: MockClock, places: int, hangs: bool, first: int, parts: int
+) -> None:
+    """At once, or by keeping callers waiting: they have no latency that could be too long.
+
+    A part of several may have none but those who wait.
+    """
     bot = Full(places=places, hangs=hangs, think_seconds=0.5)
     plan = attrs.evolve(
         PLAN,
@@ -170,20 +176,34 @@ async def test_a_bot_that_refuses(autojump_clock: MockClock, places: int, hangs:
         greeting=0.0,
         budget=Budget(cpu=100, steal=2, gc_pause=100, loop_lag=100),
     )
+
+    async def run(step: LoadPlan) -> LoadResult:
+        whole = LoadResult(measured_until=step.window[1])
+
+        async def run_part(index: int) -> None:
+            whole.merge(await run_shard(step, index, parts))
+
+        async with trio.open_nursery() as nursery:
+            for index in range(parts):
+                nursery.start_soon(run_part, index)
+        whole.settle()
+        return whole
+
     found = await find_capacity(
         plan,
         [parse_threshold("t2v.p95 > 5s"), parse_threshold("error_rate > 1%")],
-        run_shard,
-        first=1,
+        run,
+        first=first,
         most=99,
         tell=lambda _: None,
         stop=trio.Event(),
     )
     assert places == found.as_json()["held"]
     assert found.broke is not None
-    assert places + 1 == found.broke.callers
-    why = "nobody got to a bot that was ready" if hangs else "the bot died"
-    why = "error_rate > 1%" if places else why
+    if not places and not hangs:
+        assert f"at {first}, the bot died" in str(found)
+        return
+    why = "error_rate > 1%" if places else "nobody got to a bot that was ready"
     assert f"at {places + 1}, {why}" in str(found)
 
 

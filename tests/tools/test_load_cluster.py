@@ -1,8 +1,10 @@
 """A load run by a Dask cluster: a real scheduler and two workers, in processes of their own."""
 
 import contextlib
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from load_bot import running_bot, unmeasured
 from test_load_processes import ATTEMPTS, check_percentiles, plan_for
 
 from trio_pipecat.audio import read_wav
+from trio_pipecat.tools.load import _cluster
 from trio_pipecat.tools.load._cluster import run_cluster
 from trio_pipecat.tools.load._progress import Progress
 
@@ -29,23 +32,33 @@ class Cluster:
         self.workers = workers
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """Run a scheduler."""
+@contextlib.contextmanager
+def running_scheduler() -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    """Run a scheduler while the block lasts, and give its address."""
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     with subprocess.Popen(
         [*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
+        assert process.stderr is not None
+        # What it tells later has to be read, or it waits for that.
+        reader = threading.Thread(target=process.stderr.read)
         try:
-            assert process.stderr is not None
             for line in process.stderr:
                 if "Scheduler at:" in line:
                     break
-            address = line.split()[-1]
-            yield address
+            reader.start()
+            yield line.split()[-1], process
         finally:
             process.kill()
+            reader.join()
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """Run a scheduler."""
+    with running_scheduler() as (address, _):
+        yield address
 
 
 @contextlib.contextmanager
@@ -116,6 +129,20 @@ async def test_stopping_reaches_all_of_them(scheduler: str) -> None:
     assert result.seconds < 60
 
 
+async def test_a_bot_that_dies_ends_the_run(scheduler: str) -> None:
+    """Of all workers: each alone can't know."""
+    with running_workers(scheduler, 2), running_bot() as bot:
+
+        def watch(progress: Progress) -> None:
+            if progress.result.counts["turns"]:
+                bot.kill()
+
+        result = await run_cluster(plan_for(bot, 4, 120), scheduler, watch, trio.Event())
+    assert result.bot_died is not None
+    assert result.seconds < 60
+    assert [] == result.lost
+
+
 async def test_a_worker_that_is_lost_is_named(scheduler: str) -> None:
     """With its part of the plan, which nobody else takes over; the others' measures are there."""
     with running_workers(scheduler, 2) as workers, running_bot() as bot:
@@ -132,6 +159,22 @@ async def test_a_worker_that_is_lost_is_named(scheduler: str) -> None:
     assert result.counts["turns"]
 
 
+async def test_a_scheduler_that_does_not_answer_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for, as Dask would, for ever."""
+    monkeypatch.setattr(_cluster, "_ANSWER", 3.0)
+    with (
+        running_scheduler() as (address, process),
+        running_workers(address, 1),
+        running_bot() as bot,
+    ):
+
+        def watch(progress: Progress) -> None:
+            process.send_signal(signal.SIGSTOP)
+
+        with pytest.raises(OSError, match="not answered for 3 s"):
+            await run_cluster(plan_for(bot, 1, 60), address, watch, trio.Event())
+
+
 async def test_a_cluster_without_workers(scheduler: str) -> None:
     """There is nobody to run it."""
     with running_bot() as bot, pytest.raises(OSError, match="no workers"):
@@ -146,7 +189,8 @@ async def test_a_worker_that_lacks_a_file_says_so(scheduler: str) -> None:
             await run_cluster(plan, scheduler, lambda _: None, trio.Event())
 
 
-async def test_no_scheduler() -> None:
+async def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named."""
+    monkeypatch.setattr(_cluster, "_CONNECT", 2)
     with running_bot() as bot, pytest.raises(OSError, match="no Dask scheduler"):
         await run_cluster(plan_for(bot, 1, 4), "tcp://127.0.0.1:1", lambda _: None, trio.Event())

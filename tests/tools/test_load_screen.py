@@ -125,7 +125,8 @@ def test_on_a_terminal_it_is_drawn_anew_and_wiped_away() -> None:
 def test_the_summary_says_what_must_be_known() -> None:
     """What was cut, what is missing, that it was stopped or died, and why it is not valid."""
     seen = attrs.evolve(result(), measured_from=10.0, measured_until=50.0, seconds=33.0)
-    seen.counts.update(cut=4, cut_starting=5)
+    seen.counts.update(cut=4)
+    seen.cut_starting += [1.0] * 5
     seen.notes.append("recordings are missing: No space left on device")
     seen.interrupted = True
     seen.parts.append(Part(index=0, problems=["its event loop was late"]))

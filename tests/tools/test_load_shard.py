@@ -262,7 +262,9 @@ async def test_a_bot_that_hangs_is_not_quick(autojump_clock: MockClock) -> None:
 async def test_who_never_got_to_a_bot_has_not_called(autojump_clock: MockClock) -> None:
     """A run in which nobody got through is no success, though nothing has failed yet."""
     result = await run(plan_for(SimulatedBot([never_ready()]), seconds=10))
-    assert (5, 0, 0) == tuple(result.counts[name] for name in ("cut_starting", "calls", "reached"))
+    result.settle()
+    assert (0, 0) == tuple(result.counts[name] for name in ("calls", "reached"))
+    assert [15.0] * 5 == pytest.approx(result.cut_starting, abs=0.1)  # hanging up takes 5 s
     result.parts.clear()  # in virtual time this process is always busy
     assert FAILED == exit_code(result, [])
 
@@ -283,11 +285,16 @@ async def test_who_is_kept_waiting_longer_than_anybody_has_failed(
     shape = Shape(3, (Stage(29.8, 3), Stage(0, 5), Stage(0.2, 5)))
     plan = plan_for(bot, seconds=30, texts=("Hi",) * 99, think=(2.0, 2.0))
     result = await run(attrs.evolve(plan, shape=shape, wind_down=0.1))
+    result.settle()
     assert {"ReadyTimeoutError": 1} == result.errors  # after 30 s, when all are hanging up
-    assert 2 == result.counts["cut_starting"]
+    assert 2 == len(result.cut_starting)
     begun = 0
     result = await run(attrs.evolve(plan, shape=Shape(3, (Stage(20, 3),))))
+    assert {} == result.errors
+    result.settle()
     assert {"the bot was not ready by the end": 1} == result.errors
+    assert (3, 1) == (result.counts["calls"], result.counts["failed"])
+    assert result.counts["calls"] == result.endings.total()
 
 
 async def test_a_bot_that_leaves_in_a_turn_has_not_answered_it(autojump_clock: MockClock) -> None:

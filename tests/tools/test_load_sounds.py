@@ -50,7 +50,7 @@ def test_where_there_is_no_place_there_is_no_sound(tmp_path: Path) -> None:
         part = LoadResult(worst=[turn(1, tmp_path / "theirs.wav"), turn(2, tmp_path / "b.wav")])
         put_sounds(part, [b"a", b"b"], folder)
         assert notes == len(part.notes)
-        assert part.worst[0].audio is None
+        assert [None, None] == [turn.audio for turn in part.worst]
 
 
 def test_a_folder_goes_with_the_block() -> None:

@@ -22,6 +22,7 @@ MOST_RECORDED: Final = 5
 _PERCENTS: Final = (50, 90, 95, 99)
 #: What of a turn is only told of the worst.
 _SOUND: Final = ("audio", "spoken")
+_NEVER_READY: Final = "the bot was not ready by the end"
 
 #: What is measured, by name, and what it is. All are times in seconds.
 METRICS: Final[dict[str, str]] = {
@@ -74,7 +75,8 @@ class TurnRecord:
 
     def without_sound(self) -> dict[str, Any]:
         """Return it as a JSON object that does not tell where its sound is."""
-        return {name: one for name, one in self.as_json().items() if name not in _SOUND}
+        names = (field.name for field in attrs.fields(type(self)) if field.name not in _SOUND)
+        return {name: rounded(getattr(self, name)) for name in names}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -148,13 +150,17 @@ class LoadResult:
     #: Of calls that ended in the window: ``calls``, ``failed``; of turns: ``turns``, ``answered``,
     #: ``interruptions``; ``dropped`` are arrivals for whom there was no place.
     counts: Counter[str] = attrs.field(factory=Counter)
+    #: How long calls had started when they were cut short by the end: `settle` judges them. And the
+    #: longest that any call took until its bot was ready, measured or not; None: none ever was.
+    cut_starting: list[float] = attrs.field(factory=list)
+    slowest_ready: float | None = None
     #: Failed calls by cause, and all calls by the reason of their end.
     errors: Counter[str] = attrs.field(factory=Counter)
     endings: Counter[str] = attrs.field(factory=Counter)
     step: float = 1.0
     timeline: list[Moment] = attrs.field(factory=list)
     worst: list[TurnRecord] = attrs.field(factory=list)
-    #: All of them, if they are kept.
+    #: All that were measured, if they are kept.
     turns: list[TurnRecord] = attrs.field(factory=list)
     #: When calls began to fail and none succeeded any more, if it came to that.
     bot_died: float | None = None
@@ -202,6 +208,26 @@ class LoadResult:
         self.worst = [t for rank, t in enumerate(turns) if rank < MOST_WORST or t in heard]
         return turn in self.worst
 
+    def settle(self) -> None:
+        """Judge the calls that were cut while they started, once the run is whole.
+
+        Who had waited longer than anybody for a bot that was ready has failed: to leave them out
+        would make a bot that has no place for some of its callers look as if it held them all. The
+        rest were neither quick nor slow. Where no bot was ever ready, nothing can be said.
+        """
+        slowest = self.slowest_ready
+        quicker = [one for one in self.cut_starting if slowest is None or one <= slowest]
+        number = len(self.cut_starting) - len(quicker)
+        if not number:
+            return
+        self.cut_starting = quicker
+        self.counts.update(calls=number, failed=number)
+        self.errors[_NEVER_READY] += number
+        self.endings["cancelled"] += number
+        moment = self.moment(self.measured_until - self.step / 2)
+        moment.calls += number
+        moment.errors += number
+
     def merge(self, other: "LoadResult") -> None:
         """Add what another process has measured of the same run."""
         self.seconds = max(self.seconds, other.seconds)
@@ -209,13 +235,16 @@ class LoadResult:
         for name, latencies in other.metrics.items():
             self.metric(name).merge(latencies)
         self.counts.update(other.counts)
+        self.cut_starting = sorted([*self.cut_starting, *other.cut_starting])
+        if other.slowest_ready is not None:
+            self.slowest_ready = max(self.slowest_ready or 0.0, other.slowest_ready)
         self.errors.update(other.errors)
         self.endings.update(other.endings)
         for number, moment in enumerate(other.timeline):
             self.moment((number + 0.5) * self.step).merge(moment)
         for turn in other.worst:
             self.keep_if_bad(turn)
-        self.turns += other.turns
+        self.turns = sorted([*self.turns, *other.turns], key=_place)
         self._merge_death(other)
         self.notes = sorted({*self.notes, *other.notes})
         self.parts = sorted([*self.parts, *other.parts], key=lambda part: part.index)
@@ -223,11 +252,15 @@ class LoadResult:
 
     def _merge_death(self, other: "LoadResult") -> None:
         """A bot that has died is dead to everybody, and not to the callers of one part alone."""
-        if not self.parts:
+        if not self._had_callers:
             self.bot_died = other.bot_died
-        elif other.parts:
+        elif other._had_callers:
             both = self.bot_died is not None and other.bot_died is not None
             self.bot_died = max(self.bot_died or 0.0, other.bot_died or 0.0) if both else None
+
+    @property
+    def _had_callers(self) -> bool:
+        return any(part.callers for part in self.parts)
 
     # -- the document --
 
@@ -250,6 +283,8 @@ class LoadResult:
                 if len(latencies)
             },
             "counts": dict(sorted(self.counts.items())),
+            "cut_starting": [rounded(waited) for waited in self.cut_starting],
+            "slowest_ready": rounded(self.slowest_ready),
             "error_rate": rounded(self.error_rate),
             "errors": dict(self.errors.most_common()),
             "endings": dict(self.endings.most_common()),
@@ -290,6 +325,8 @@ class LoadResult:
                     for name, figures in data["metrics"].items()
                 },
                 counts=Counter(data["counts"]),
+                cut_starting=[float(waited) for waited in data["cut_starting"]],
+                slowest_ready=data["slowest_ready"],
                 errors=Counter(data["errors"]),
                 endings=Counter(data["endings"]),
                 step=float(data["step"]),
@@ -303,6 +340,10 @@ class LoadResult:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a whole report of a load run: {error!r}") from error
+
+
+def _place(turn: TurnRecord) -> tuple[float, int, int, int]:
+    return turn.at, turn.caller, turn.call, turn.turn
 
 
 def _badness(turn: TurnRecord) -> tuple[float, int, int, int]:

@@ -45,7 +45,7 @@ def load_as_csv(result: LoadResult) -> str:
 
 
 def turns_as_csv(result: LoadResult) -> str:
-    """Return the turns of a run as CSV (RFC 4180): the columns, then a row each, in time.
+    """Return the measured turns of a run as CSV (RFC 4180): the columns, then a row each, in time.
 
     `at` is when the caller's words were over, since the run began. Times are in seconds; what was
     not measured is empty. What was said is not there: all are numbers.
@@ -53,7 +53,7 @@ def turns_as_csv(result: LoadResult) -> str:
     written = io.StringIO(newline="")
     rows = csv.writer(written)
     rows.writerow(_OF_A_TURN)
-    for turn in sorted(result.turns, key=lambda turn: (turn.at, turn.caller)):
+    for turn in sorted(result.turns, key=lambda turn: (turn.at, turn.caller, turn.call)):
         figures = (getattr(turn, name) for name in _OF_A_TURN)
         rows.writerow([int(one) if isinstance(one, bool) else rounded(one) for one in figures])
     return written.getvalue()

@@ -40,14 +40,6 @@ class TimedTurn:
     ended: float
 
 
-@attrs.define
-class Slowest:
-    """What took longest of all calls of a part, whether or not it was measured, in seconds."""
-
-    #: None: no bot was ever ready.
-    ready: float | None = None
-
-
 @final
 @attrs.define(kw_only=True, eq=False)
 class Call:
@@ -59,7 +51,6 @@ class Call:
     caller: int
     number: int
     result: LoadResult
-    slowest: Slowest
     #: When the run began, on trio's clock.
     began: float
     #: Set when callers are to come to an end.
@@ -74,10 +65,10 @@ class Call:
     #: The turns that were counted.
     _measured: list[TurnRecord] = attrs.field(factory=list)
     _was_ready: bool = False
-    #: How many frames were how late by the beginning of the measuring window, and by its end; None:
-    #: the call was over before.
+    #: How many frames were how late by the beginning of the measuring window, and by its end, with
+    #: the latest of them; None: the call was over before.
     _late_before: dict[float, int] = attrs.field(factory=dict)
-    _late_by_the_end: dict[float, int] | None = None
+    _late_by_the_end: tuple[dict[float, int], float] | None = None
     _ear: Ear | None = None
     _log: TurnLog | None = None
     _said: list[tuple[float, float]] = attrs.field(factory=list)
@@ -232,13 +223,13 @@ class Call:
     def end_measuring(self) -> None:
         """It is over: nor does what is late from now on, when everybody hangs up at once."""
         if self.session is not None:
-            self._late_by_the_end = dict(self.session.pacing.histogram)
+            self._late_by_the_end = _lateness(self.session)
 
     def _note_start(self, session: Session) -> None:
         # Of a state that was entered again, the first time.
         times = dict(reversed(session.history))
         took = times[State.READY] - times[State.IDLE]
-        self.slowest.ready = max(self.slowest.ready or 0.0, took)
+        self.result.slowest_ready = max(self.result.slowest_ready or 0.0, took)
         if not self._in_window(times[State.READY]):
             return
         metric = self.result.metric
@@ -259,19 +250,18 @@ class Call:
         if self.cause is None and not self.is_done and session.end.first != "client":
             self.cause = f"the bot left: {session.end.text or session.end.code}"
         begin, end = self.plan.window
-        waited_longest = not self._was_ready and self._waited_longest(session, at)
-        if self.cause is None and waited_longest:
-            self.cause = "the bot was not ready by the end"
         # What fails after the window is not measured; but who was waiting did so in it.
         is_known = (
             at - self.began < end
             or self.cause is None
-            or waited_longest
+            or not self._was_ready
             or isinstance(error, NotAnsweredError)
         )
         if began < end and at - self.began >= begin and is_known:
-            if self.cause is None and not self._was_ready:
-                self.result.counts["cut_starting"] += 1
+            if self.cause is None and not self._was_ready and not self.is_done:
+                # The goodbye is no waiting for the bot.
+                left = dict(reversed(session.history)).get(State.DISCONNECTING, at)
+                self.result.cut_starting.append(left - session.history[0][1])
             else:
                 self._note_call(session, at)
         if self._log is not None:
@@ -280,15 +270,6 @@ class Call:
             for turn in self._turns_of(self._log, session):
                 self._note_turn(turn)
         self._keep_worst(session)
-
-    def _waited_longest(self, session: Session, at: float) -> bool:
-        """Did a call that was cut while it started take longer than any other, if there was one?
-
-        To leave it out would make a bot that has no place for some of its callers look as if it
-        held them all.
-        """
-        slowest = self.slowest.ready
-        return slowest is not None and at - session.history[0][1] > slowest
 
     def _note_call(self, session: Session, at: float) -> None:
         result = self.result
@@ -302,11 +283,11 @@ class Call:
             result.errors[self.cause] += 1
             moment.errors += 1
         result.metric("call").add(at - session.history[0][1])
-        late = self._late_by_the_end
-        for bound, count in (dict(session.pacing.histogram) if late is None else late).items():
+        late, latest = self._late_by_the_end or _lateness(session)
+        for bound, count in late.items():
             since = count - self._late_before.get(bound, 0)
             if since > 0:
-                result.metric("lateness").add(min(bound, session.pacing.max), since)
+                result.metric("lateness").add(min(bound, latest), since)
 
     def _turns_of(self, log: TurnLog, session: Session) -> list[TimedTurn]:
         """Return the turns of a function of the user's: what is known of them from the sound."""
@@ -443,6 +424,11 @@ class Observer:
 
     def over(self, call: Call) -> None:
         """A call is over; what was measured is put down."""
+
+
+def _lateness(session: Session) -> tuple[dict[float, int], float]:
+    """Return how many frames were how late by now, and the latest of them."""
+    return dict(session.pacing.histogram), session.pacing.max
 
 
 def _cause(error: Exception | None) -> str | None:

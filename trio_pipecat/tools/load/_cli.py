@@ -90,7 +90,7 @@ def report_options(command: F) -> F:
                 "--csv", metavar="FILE", type=file, help="Write what happened over time as CSV."
             ),
             click.option(
-                "--turns", metavar="FILE", type=file, help="Write every turn as CSV; keep them all."
+                "--turns", metavar="FILE", type=file, help="Write every measured turn as CSV."
             ),
             click.option(
                 "--junit", metavar="FILE", type=file, help="Write the conditions as JUnit XML."
@@ -274,15 +274,14 @@ def merge(files: tuple[str, ...], **options: Any) -> None:
     from ._plan import LoadPlan
 
     reports = _files(options)
-    whole = _merged([Path(file) for file in files])
-    if reports.turns is not None and not whole.plan.get("keeps_turns"):
-        raise click.UsageError("no turns were kept: give --turns to 'load' as well")
+    whole = _merged([Path(file) for file in files], with_turns=reports.turns is not None)
+    whole.settle()
     plan = LoadPlan(target=whole.target, shape=Shape(0, ()))
     order = Order(plan=plan, thresholds=options["thresholds"], files=reports)
     sys.exit(guard(lambda: finish(order, whole, open_console(stderr=reports.takes_stdout))))
 
 
-def _merged(paths: list[Path]) -> LoadResult:
+def _merged(paths: list[Path], *, with_turns: bool) -> LoadResult:
     """Return the whole of the parts, with those that are missing named."""
     results = []
     for path in paths:
@@ -290,6 +289,8 @@ def _merged(paths: list[Path]) -> LoadResult:
             results.append(LoadResult.from_json(json.loads(path.read_text(encoding="utf-8"))))
         except ValueError as error:
             raise click.UsageError(f"{path}: {error}") from error
+        if not results[-1].plan.pop("keeps_turns", False) and with_turns:
+            raise click.UsageError(f"{path} has no turns: give --turns to 'load' as well")
     whole = results[0]
     for path, other in zip(paths[1:], results[1:], strict=True):
         is_same = (other.plan, other.step, other.target) == (whole.plan, whole.step, whole.target)
@@ -365,13 +366,13 @@ def _order(target: str, options: dict[str, Any], given: frozenset[str]) -> Any:
             )
         },
     )
+    _check_together(options, given)
     try:
         plan.check()
     except (ValueError, OSError) as error:
         if isinstance(error, PipecatError):
             raise
         raise click.UsageError(str(error)) from error
-    _check_together(options, given)
     if plan.spans and options["cluster"] is None:
         check_spans()
     capacity, thresholds = None, options["thresholds"]
@@ -442,12 +443,14 @@ def _check_together(options: dict[str, Any], given: frozenset[str]) -> None:
 def _refuse_what_does_nothing(options: dict[str, Any], given: frozenset[str]) -> None:
     """Refuse an option that would change nothing beside the others."""
     function = "a --caller does that in its own way"
+    is_open = options["arrivals"] is not None
     for does_nothing, names, why in (
         (options["stages"] is not None, ("profile_name",), "--stages says it all"),
         (options["find_capacity"], ("profile_name",), "--find-capacity has constant numbers"),
         (not options["find_capacity"], ("first",), "it is for --find-capacity"),
-        (options["arrivals"] is None, ("max_callers",), "it is for --arrivals"),
-        (options["caller"] is not None, ("turn_timeout", "turn_pause", "greeting"), function),
+        (not is_open, ("max_callers",), "it is for --arrivals"),
+        (options["caller"] is not None, ("turn_pause", "greeting"), function),
+        (options["caller"] is not None and is_open, ("think",), function),
     ):
         for name in names:
             if does_nothing and name in given:

@@ -34,6 +34,8 @@ T = TypeVar("T")
 _START: Final = 2.0
 #: How long a scheduler may take to answer, in seconds.
 _CONNECT: Final = 10
+#: And to answer later on: Dask itself would wait for ever.
+_ANSWER: Final = 60.0
 #: How often it is looked whether workers are still there, and told how far they are, in seconds.
 _STEP: Final = 0.5
 #: How long workers may take beyond the end of a run, and a scheduler to say goodbye, in seconds.
@@ -57,7 +59,7 @@ async def run_cluster(plan: LoadPlan, address: str, watch: Watcher, stop: trio.E
 
     Raises:
         UnsupportedFeatureError: the extra ``cluster`` is not installed.
-        OSError: there is no scheduler, or it has no workers.
+        OSError: there is no scheduler, it has no workers, or does not answer any more.
         ValueError: a worker can't do it: it lacks a file, or this package.
     """
     distributed = _distributed()
@@ -79,6 +81,7 @@ class _ClusterRun:
         self._watch = watch
         self._name = f"trio-pipecat-load-{uuid.uuid4()}"
         self._seen: dict[int, Progress] = {}
+        self._has_died = False
 
     async def hold(self, stop: trio.Event) -> LoadResult:
         clocks = await _in_thread(self._check_workers)
@@ -99,7 +102,7 @@ class _ClusterRun:
             while waiting and trio.current_time() < deadline:
                 with trio.move_on_after(_STEP):
                     await stop.wait()
-                if stop.is_set():
+                if stop.is_set() or self._has_died:
                     await _in_thread(stopping.set)
                     await trio.sleep(_STEP)
                 there = set(await _in_thread(self._workers))
@@ -173,7 +176,9 @@ class _ClusterRun:
                 self._seen[index] = Progress.from_json(document)
         if self._seen:
             # Of one that tells nothing at the moment what it told last: no figure goes back.
-            self._watch(together([*self._seen.values()]))
+            whole = together([*self._seen.values()])
+            self._watch(whole)
+            self._has_died = whole.result.bot_died is not None
 
     def _progress_of(self, index: int) -> dict[str, Any] | None:
         variable = self._distributed.Variable(f"{self._name}-{index}", self._client)
@@ -216,6 +221,8 @@ def _run_part(
     own_plan = LoadPlan.from_json(plan)
     with recording_here(own_plan) if records else nullcontext(own_plan) as own_plan:
         result = trio.run(_work, own_plan, index, of, begin_at, name)
+        if records and own_plan.audio_folder is None:
+            result.notes.append("recordings are missing: a worker has no place for them")
         return result.as_json(), take_sounds(result)
 
 
@@ -256,5 +263,11 @@ async def _without_waiting_long(call: Callable[[], object]) -> None:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Call something that blocks; it is not broken off when this is cancelled."""
-    return await trio.to_thread.run_sync(call)
+    """Call something that a scheduler answers to. Cancelling leaves it to itself.
+
+    Raises:
+        OSError: there is no answer.
+    """
+    with trio.move_on_after(_ANSWER):
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+    raise OSError(f"the scheduler has not answered for {_ANSWER:.0f} s")

@@ -197,14 +197,19 @@ def _both(first: Watcher, second: Watcher) -> Watcher:
 
 
 async def _run(order: Order, plan: LoadPlan, watch: Watcher, stop: trio.Event) -> LoadResult:
+    if order.shard is not None:  # who merges the parts settles them
+        index, of = order.shard
+        return await run_here(plan, watch, stop, index=index, of=of, begin_at=order.begin_at)
     if order.cluster is not None:
         from ._cluster import run_cluster  # it takes the extra
 
-        return await run_cluster(plan, order.cluster, watch, stop)
-    if order.processes > 1:
-        return await run_processes(plan, order.processes, watch, stop)
-    index, of = order.shard or (0, 1)
-    return await run_here(plan, watch, stop, index=index, of=of, begin_at=order.begin_at)
+        result = await run_cluster(plan, order.cluster, watch, stop)
+    elif order.processes > 1:
+        result = await run_processes(plan, order.processes, watch, stop)
+    else:
+        result = await run_here(plan, watch, stop, begin_at=order.begin_at)
+    result.settle()
+    return result
 
 
 async def _find_capacity(

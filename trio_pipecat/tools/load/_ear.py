@@ -95,6 +95,8 @@ class Ear:
         #: When what has come will have sounded, and when the last that can be heard.
         self._plays_until = float("-inf")
         self._sounds_until = float("-inf")
+        #: It could be heard when it was interrupted.
+        self._was_cut_off = False
         self._answer: Answer | None = None
         self._onset: _Onset | None = None
         self.interruptions = 0
@@ -161,9 +163,25 @@ class Ear:
             session.audio.tap(self._hear),
             session.subscribe(*ANSWERS, BotInterrupted, Metrics) as events,
         ):
-            task_status.started()
-            async for event in events:
-                self._happened(event)
+            session.audio.on_flush.append(self._silenced)
+            try:
+                task_status.started()
+                async for event in events:
+                    self._happened(event)
+            finally:
+                session.audio.on_flush.remove(self._silenced)
+
+    def _silenced(self) -> None:
+        """The bot was interrupted: what has not sounded by now never will. Comes before its event.
+
+        Sound is heard as it comes, and an event when this task has its turn; by then there may be
+        sound of the next answer.
+        """
+        now = trio.current_time()
+        self._was_cut_off = self._sounds_until > now
+        self._plays_until = self._sounds_until = min(self._sounds_until, now)
+        if self.utterances:
+            self.utterances[-1][1] = min(self.utterances[-1][1], now)
 
     def _happened(self, event: Event) -> None:
         answer = self._answer
@@ -173,12 +191,10 @@ class Ear:
                 return
             case BotInterrupted():
                 # A text interrupts, whether or not there is anything to be interrupted.
-                if "speaking" in self._doing or self._sounds_until > event.at:
+                if "speaking" in self._doing or self._was_cut_off:
                     self.interruptions += 1
+                self._was_cut_off = False
                 self._doing.clear()
-                self._plays_until = self._sounds_until = min(self._sounds_until, event.at)
-                if self.utterances:
-                    self.utterances[-1][1] = min(self.utterances[-1][1], event.at)
             case BotLlmStarted():
                 self._doing.add("llm")
             case BotLlmStopped():

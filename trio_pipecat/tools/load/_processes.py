@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import deque
 from functools import partial
 from typing import Any, Final
 
@@ -44,10 +45,15 @@ async def run_processes(
     result = new_result(plan, begin_at)
     seen: dict[int, Progress] = {}
     told_at = float("-inf")
+    ending = trio.Event()
+
+    async def end_when_stopped() -> None:
+        await stop.wait()
+        ending.set()
 
     async def run_one(index: int) -> None:
         try:
-            part = await run_worker(plan, index, number, begin_at, partial(note, index), stop)
+            part = await run_worker(plan, index, number, begin_at, partial(note, index), ending)
         except LostError as error:
             result.lost.append(lost_part(plan, index, number, error))
         else:
@@ -59,11 +65,17 @@ async def run_processes(
         # All of them tell something once a second.
         if trio.current_time() - told_at > PROGRESS_STEP / 2:
             told_at = trio.current_time()
-            watch(together([*seen.values()]))
+            whole = together([*seen.values()])
+            watch(whole)
+            if whole.result.bot_died is not None:
+                ending.set()  # a part alone can't know
 
     async with trio.open_nursery() as nursery:
-        for index in range(number):
-            nursery.start_soon(run_one, index)
+        nursery.start_soon(end_when_stopped)
+        async with trio.open_nursery() as parts:
+            for index in range(number):
+                parts.start_soon(run_one, index)
+        nursery.cancel_scope.cancel()
     return result
 
 
@@ -154,16 +166,21 @@ class _Lines:
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
-        self._buffer = b""
+        self._whole: deque[bytes] = deque()
+        #: Of a line that has not ended.
+        self._pieces: list[bytes] = []
 
     def __aiter__(self) -> "_Lines":
         return self
 
     async def __anext__(self) -> bytes:
-        while b"\n" not in self._buffer:
-            data = await self._stream.receive_some()
+        while not self._whole:
+            data = bytes(await self._stream.receive_some())
             if not data:
                 raise StopAsyncIteration
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
+            first, *others = data.split(b"\n")
+            self._pieces.append(first)
+            for piece in others:
+                self._whole.append(b"".join(self._pieces))
+                self._pieces = [piece]
+        return self._whole.popleft()

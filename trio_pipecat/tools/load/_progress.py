@@ -35,6 +35,14 @@ class Progress:
         now = result.timeline[-1] if result.timeline else Moment()
         return cls(seconds=seconds, result=seen, now=Moment(starting=now.starting, ready=now.ready))
 
+    @property
+    def has_called(self) -> bool:
+        """Has anybody called by now?"""
+        counts = self.result.counts
+        return bool(
+            self.now.starting or self.now.ready or counts["calls"] or counts["reached"]
+        ) or (self.result.bot_died is not None)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {
@@ -67,4 +75,8 @@ def together(parts: list[Progress]) -> Progress:
         now.starting += part.now.starting
         now.ready += part.now.ready
         seconds = max(seconds, part.seconds)
+    # Where nobody has called, nobody knows; a bot that lives for some is alive.
+    deaths = [part.result.bot_died for part in parts if part.has_called]
+    known = [at for at in deaths if at is not None]
+    result.bot_died = max(known) if known and len(known) == len(deaths) else None
     return Progress(seconds=seconds, result=result, now=now)

@@ -176,8 +176,8 @@ def summary(result: LoadResult, verdicts: Sequence[Verdict]) -> RenderableType:
         parts.append(
             Text(f"{counts['cut']} turns were still unanswered when it ended, and do not count")
         )
-    if counts["cut_starting"]:
-        parts.append(Text(f"{counts['cut_starting']} calls never got to a bot that was ready"))
+    if result.cut_starting:
+        parts.append(Text(f"{len(result.cut_starting)} calls never got to a bot that was ready"))
     parts += [Text(note, style="yellow") for note in result.notes]
     if result.interrupted and result.bot_died is None:
         parts.append(Text(f"stopped after {result.seconds:.0f} s", style="yellow"))

@@ -8,7 +8,7 @@ import trio
 from ... import Member, Outcome, SessionGroup, open_session_group
 from ...reports import LoadResult
 from .._options import shown_target
-from ._call import Call, Observer, Slowest
+from ._call import Call, Observer
 from ._health import Health
 from ._plan import LoadPlan
 from ._words import load_caller, prepare
@@ -23,7 +23,7 @@ _COUNT_STEP: Final = 0.1
 #: that refuses at once would be called ten thousand times a second.
 _AFTER_FAILURE: Final = 0.5
 #: When so many more calls in a row have failed than are being tried, and nobody is left who talks,
-#: the bot has died.
+#: the bot has died. That ends a run of one part; of several, who sees all of them says so.
 _DEATH: Final = 5
 
 
@@ -87,7 +87,6 @@ class _Shard:
         self._began = 0.0
         self._leaving = trio.Event()
         self._calls: dict[str, Call] = {}
-        self._slowest = Slowest()
         self._recorded = 0
         self._failed_in_a_row = 0
         self._failing_since = 0.0
@@ -195,7 +194,6 @@ class _Shard:
             caller=caller,
             number=number,
             result=self._result,
-            slowest=self._slowest,
             began=self._began,
             leaving=leaving,
             is_recorded=self._may_record(),
@@ -221,10 +219,13 @@ class _Shard:
         if not self._failed_in_a_row:
             self._failing_since = outcome.ended - self._began
         self._failed_in_a_row += 1
+        if self._leaving.is_set():
+            return  # everybody hangs up: nobody is there who could tell that the bot lives
         nobody_is_ready = not any(other.is_ready for other in self._calls.values())
         if nobody_is_ready and self._failed_in_a_row >= _DEATH + len(self._calls):
             self._result.bot_died = self._failing_since
-            self._stop.set()
+            if self._of == 1:
+                self._stop.set()
 
     async def _measure_lateness(self) -> None:
         begin, end = self._plan.window
@@ -247,6 +248,10 @@ class _Shard:
                     ready += 1
                 else:
                     starting += 1
+            if ready and self._result.bot_died is not None and not self._stop.is_set():
+                # It lives: callers of other parts had taken all places.
+                self._result.bot_died = None
+                self._failed_in_a_row = 0
             moment = self._result.moment(trio.current_time() - self._began)
             if starting + ready >= moment.starting + moment.ready:
                 moment.starting, moment.ready = starting, ready

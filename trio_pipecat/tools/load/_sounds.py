@@ -1,6 +1,7 @@
 """The sound of the worst turns on its way from one machine to another."""
 
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ def recording_here(plan: LoadPlan) -> Iterator[LoadPlan]:
     Where there can't be one, the plan as it is: a part is not lost for that.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="trio-pipecat-load-")
+        folder = tempfile.TemporaryDirectory(
+            prefix="trio-pipecat-load-", ignore_cleanup_errors=True
+        )
     except OSError:
         yield plan
         return
@@ -33,17 +36,18 @@ def take_sounds(result: LoadResult) -> list[bytes | None]:
 
 def put_sounds(result: LoadResult, sounds: list[bytes | None], folder: str | None) -> None:
     """Write what `take_sounds` has taken to new files in a folder; None: there is no place."""
-    for turn, sound in zip(result.worst, sounds, strict=True):
-        turn.audio = None
-        if sound is None or folder is None:
-            continue
-        try:
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".wav", delete=False) as file:
-                file.write(sound)
-        except OSError as error:
-            result.notes.append(f"recordings are missing: {error.strerror or error}")
-            return
-        turn.audio = file.name
+    for turn in result.worst:
+        turn.audio = None  # that was another machine's
+    if folder is None:
+        return
+    try:
+        for turn, sound in zip(result.worst, sounds, strict=True):
+            if sound is not None:
+                path = Path(folder) / f"{uuid.uuid4()}.wav"
+                path.write_bytes(sound)
+                turn.audio = str(path)
+    except OSError as error:  # what is half a file goes with the folder
+        result.notes.append(f"recordings are missing: {error.strerror or error}")
 
 
 def _content(path: str | None) -> bytes | None:
