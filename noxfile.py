@@ -21,25 +21,19 @@ PLACES = ["trio_pipecat", "tests", "examples", "benchmarks", "fuzz", "docs", "no
 #: network of its own.
 OURS_ALONE = [f"--ignore=tests/{name}" for name in ("e2e", "interop", "devices", "network")]
 
-#: What looks at all that a process has.
-LEAKS = "tests/transports/test_webrtc_leaks.py"
-#: Tests in real time, which mostly wait: those that compute all the time would disturb them.
-IN_REAL_TIME = [
+#: Tests in real time, on more than one core, which others would disturb.
+ON_THEIR_OWN = [
     "tests/test_bad_webrtc.py",
     "tests/test_cases.py",
+    "tests/test_neighbours.py",
     "tests/test_webrtc_matrix.py",
     "tests/testing/test_offers.py",
     "tests/testing/test_webrtc_bot.py",
-    *sorted({*map(str, Path("tests/transports").glob("test_*rtc*.py"))} - {LEAKS}),
-]
-#: Tests in real time, on more than one core, which any others would disturb.
-ON_THEIR_OWN = [
-    LEAKS,
-    "tests/test_neighbours.py",
     "tests/tools/test_load_cli.py",
     "tests/tools/test_load_cluster.py",
     "tests/tools/test_load_processes.py",
     "tests/tools/test_talk_in_tmux.py",
+    *sorted(map(str, Path("tests/transports").glob("test_*rtc*.py"))),
 ]
 
 #: Programs that tests need, each in a package of its name.
@@ -89,9 +83,8 @@ def tests(session: nox.Session) -> None:
     pytest = ["coverage", "run", "-m", "pytest"]
     # What is picked by name may be in one half only.
     codes = [0, 5] if session.posargs else [0]
-    others = [f"--ignore={path}" for path in (*IN_REAL_TIME, *ON_THEIR_OWN)]
+    others = [f"--ignore={path}" for path in ON_THEIR_OWN]
     session.run(*pytest, "-n", "2", *OURS_ALONE, *others, *session.posargs, success_codes=codes)
-    session.run(*pytest, "-n", "2", *IN_REAL_TIME, *session.posargs, success_codes=codes)
     session.run(*pytest, *ON_THEIR_OWN, *session.posargs, success_codes=codes)
     session.run("coverage", "combine", silent=True)
     session.run("coverage", "report")
