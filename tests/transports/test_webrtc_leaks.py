@@ -106,8 +106,8 @@ async def _check(url: str, rng: random.Random) -> None:
             await call(url, rng.uniform(0, READY_SECONDS))
         after_cancelling = await take_inventory(loop)
     assert before == after_leaving
-    # Now and then a call that is cancelled while it gathers candidates leaves one socket: known, and
-    # not understood yet. One of each call would be many more.
+    # Now and then one of the calls that are cancelled leaves a socket: known, and not understood
+    # yet. One of each call would be many more.
     left = after_cancelling.descriptors - before.descriptors
     assert left <= FEW
     assert before == attrs.evolve(after_cancelling, descriptors=before.descriptors)
