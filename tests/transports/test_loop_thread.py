@@ -150,6 +150,27 @@ async def test_cancelled_from_the_other_side() -> None:
         await thread.run(owner.reap)
 
 
+async def test_an_owner_closes_the_sockets_that_were_forgotten() -> None:
+    """Whoever opened them was cancelled before it had put them down."""
+
+    async def open_and_forget() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+            )
+        await asyncio.sleep(60)
+
+    owner = TaskOwner()
+    async with open_loop_thread() as thread:
+        with trio.move_on_after(0.2):
+            await thread.run(open_and_forget, owner=owner)
+        sockets = tuple(owner.sockets)
+        assert [False] * 3 == [socket.is_closing() for socket in sockets]
+        await thread.run(owner.reap)
+        assert [True] * 3 == [socket.is_closing() for socket in sockets]
+
+
 async def test_an_owner_reaps_what_was_started_by_detours() -> None:
     """Tasks of tasks, and of callbacks; but not those of others."""
     owner, ended = TaskOwner(), []

@@ -21,6 +21,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -45,26 +46,42 @@ _owner: "contextvars.ContextVar[TaskOwner | None]" = contextvars.ContextVar("own
 
 @final
 class TaskOwner:
-    """Knows the tasks that were started in its context. Used in the loop's thread."""
+    """Knows the tasks and the UDP sockets of its context. Used in the loop's thread."""
 
     def __init__(self) -> None:
         self.context = contextvars.copy_context()
         self.context.run(_owner.set, self)
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.sockets: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
 
     def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Start a task that is ended with the owner."""
         asyncio.get_running_loop().create_task(coroutine, context=self.context)
 
     async def reap(self) -> None:
-        """Cancel every task but the one that calls this, and wait for their ends."""
+        """Cancel every task but the one that calls this, wait for their ends, close the sockets."""
         for _ in range(_REAPINGS):
             left = self.tasks - {asyncio.current_task()}
             if not left:
-                return
+                break
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_STOP_SECONDS / _REAPINGS)
+        # aioice forgets those that it has opened when it is cancelled before it has opened all.
+        for socket in tuple(self.sockets):
+            socket.close()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that tells an owner of its sockets."""
+
+    async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
+        """Open a UDP socket."""
+        made = await super().create_datagram_endpoint(*args, **options)
+        owner = _owner.get()
+        if owner is not None:
+            owner.sockets.add(made[0])
+        return made
 
 
 def _make_task(
@@ -95,7 +112,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         # Not the policy's: a user's other loop has other faults.
-        self._loop = asyncio.SelectorEventLoop()
+        self._loop = _Loop()
         self._loop.set_task_factory(cast(Any, _make_task))
         self._loop.set_exception_handler(_note)
         self._thread = threading.Thread(
